@@ -10,9 +10,11 @@ use crate::time::WallTime;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FactKind {
-    /// The operating system is a supported release. Value: text, such as `Debian GNU/Linux 12`.
+    /// The operating system is a supported release. Value: text, `ID [VERSION] [until DATE]` in the words of
+    /// os-release(5): `debian 12`, `fedora 44 until 2027-05-19`, `arch`.
     OsSupported,
-    /// The running kernel is the newest one installed. Value: text, the running release.
+    /// The running kernel is the newest one installed. Value: text, the running release; followed by ` < ` and
+    /// the newest release where that waits for a restart.
     KernelCurrent,
     /// Security updates are recent. Value: days since the last update.
     PatchAge,
@@ -116,9 +118,9 @@ impl fmt::Display for FactValue {
 pub enum Observed {
     /// This value.
     Value(FactValue),
-    /// It could not be read; says why.
+    /// It could not be read; says why, in a sentence.
     Unknown(String),
-    /// This kind of device does not have it; says why.
+    /// This kind of device does not have it; says why, in a sentence.
     Unsupported(String),
 }
 
@@ -218,7 +220,7 @@ pub struct Fact {
     pub state: FactState,
     /// How strong the evidence is.
     pub tier: Tier,
-    /// What was read, if anything was.
+    /// What was read. Only a fact that passes or fails has it, so no rule can read past an unknown one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<FactValue>,
     /// Where it was read.

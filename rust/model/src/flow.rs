@@ -203,7 +203,7 @@ impl Ports {
         for range in ranges {
             match merged.last_mut() {
                 Some(last) if range.first <= last.last.saturating_add(1) => {
-                    last.last = last.last.max(range.last)
+                    last.last = last.last.max(range.last);
                 }
                 _ => merged.push(range),
             }

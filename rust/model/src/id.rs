@@ -67,8 +67,8 @@ random_ids! {
     HoldId,
     /// One device waiting to be admitted.
     ApprovalId,
-    /// One row of the audit log.
-    AuditId,
+    /// One control stream, in the chain by which a session's streams follow each other.
+    LinkId,
 }
 
 /// Ids that an administrator chooses: 1 to 63 of `a-z`, `0-9` and `-`, not starting or ending with `-`.

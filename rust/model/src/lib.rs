@@ -15,6 +15,9 @@
 mod time; // when: monotonic and wall time are different types
 pub use time::{Time, WallTime, millis, minutes, secs};
 
+mod date; // a day of the calendar
+pub use date::Date;
+
 mod random; // chance, given as an argument
 pub use random::Random;
 
@@ -26,12 +29,17 @@ pub use parse::ParseError;
 
 mod id; // who and what, by name or by number
 pub use id::{
-    ApprovalId, AuditId, DecisionId, DeviceId, GatewayId, GroupId, HoldId, Incarnation, LeaseId, OrgId,
+    ApprovalId, DecisionId, DeviceId, GatewayId, GroupId, HoldId, Incarnation, LeaseId, LinkId, OrgId,
     OrgString, PersonId, PolicyId, Pseudonym, ResourceId, RootHash, RunId, SessionId, SiteId,
 };
 
-mod key; // public keys and their prints
+pub mod base64url; // bytes as JOSE writes them
+
+mod key; // keys by which sessions and peers are known
 pub use key::{Jkt, WgPublic};
+
+mod signer; // keys that sign, and their public halves
+pub use signer::{PublicKey, SignError, Signer};
 
 mod name; // DNS names, and the patterns over them
 pub use name::{DomainName, NamePattern};

@@ -1,0 +1,211 @@
+//! How JSON comes in: bounded in size and depth, and never ignoring what must not be ignored.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+/// Why bytes from outside are refused.
+#[derive(Clone, PartialEq, Eq, Debug, Error)]
+pub enum WireError {
+    /// More bytes than this message may have.
+    #[error("longer than {0} bytes")]
+    TooLong(usize),
+    /// More levels of `[` and `{` than any message has.
+    #[error("nested deeper than {DEEPEST} levels")]
+    TooDeep,
+    /// Not JSON, or not this message's JSON; says where.
+    #[error("not understood: {0}")]
+    NotUnderstood(String),
+    /// A `type` that this end does not know.
+    #[error("unknown message `{0}`")]
+    UnknownType(String),
+    /// `must` names a field that this end does not know: it may restrict, so the whole is refused.
+    #[error("`must` names `{0}`, which is not known here")]
+    UnknownMust(String),
+}
+
+/// The deepest nesting of any message.
+pub const DEEPEST: usize = 16;
+
+/// Reads a `T` from at most `longest` bytes.
+pub fn read<T: DeserializeOwned>(bytes: &[u8], longest: usize) -> Result<T, WireError> {
+    check_bounds(bytes, longest)?;
+    serde_json::from_slice(bytes).map_err(not_understood)
+}
+
+/// Writes a message.
+pub fn write(message: &impl Serialize) -> String {
+    // Our own types are maps with text keys: they always have a JSON form.
+    serde_json::to_string(message).unwrap_or_default()
+}
+
+/// A frame as it came in: its fields, its `type`, and what `must` be understood.
+pub(crate) struct Frame {
+    pub(crate) kind: String,
+    must: Vec<String>,
+    fields: Map<String, Value>,
+}
+
+impl Frame {
+    pub(crate) fn read(bytes: &[u8], longest: usize) -> Result<Self, WireError> {
+        #[derive(Deserialize)]
+        struct Outer {
+            #[serde(rename = "type")]
+            kind: String,
+            #[serde(default)]
+            must: Vec<String>,
+            #[serde(flatten)]
+            fields: Map<String, Value>,
+        }
+        let Outer { kind, must, fields } = read(bytes, longest)?;
+        Ok(Self { kind, must, fields })
+    }
+
+    /// The frame's body as a `T`: unknown fields are ignored unless `must` names them.
+    pub(crate) fn body<T: DeserializeOwned>(self) -> Result<T, WireError> {
+        let mut unknown = Vec::new();
+        let body =
+            serde_ignored::deserialize(Value::Object(self.fields), |path| unknown.push(path.to_string()))
+                .map_err(not_understood)?;
+        match self.must.into_iter().find(|name| unknown.contains(name)) {
+            Some(name) => Err(WireError::UnknownMust(name)),
+            None => Ok(body),
+        }
+    }
+}
+
+/// Writes `body` as a frame of type `kind`.
+pub(crate) fn write_frame(kind: &'static str, body: &impl Serialize) -> String {
+    #[derive(Serialize)]
+    struct Outer<'a, T> {
+        #[serde(rename = "type")]
+        kind: &'static str,
+        #[serde(flatten)]
+        body: &'a T,
+    }
+    write(&Outer { kind, body })
+}
+
+fn not_understood(error: serde_json::Error) -> WireError {
+    WireError::NotUnderstood(error.to_string())
+}
+
+fn check_bounds(bytes: &[u8], longest: usize) -> Result<(), WireError> {
+    if bytes.len() > longest {
+        return Err(WireError::TooLong(longest));
+    }
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEEPEST {
+            return Err(WireError::TooDeep);
+        }
+    }
+    Ok(())
+}
+
+/// Declares the frames that go one way: an enum with a variant for each message type, and how to read and write it.
+macro_rules! frames {
+    (
+        $(#[$doc:meta])*
+        pub enum $name:ident (longest $longest:expr) {
+            $($(#[$variant_doc:meta])* $variant:ident($body:ty) = $kind:literal,)*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Debug)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant($body),)*
+        }
+
+        impl $name {
+            /// The longest frame of this direction, in bytes.
+            pub const LONGEST: usize = $longest;
+
+            /// The types of this direction, in the order of a session's life.
+            pub const TYPES: &'static [&'static str] = &[$($kind,)*];
+
+            /// Reads one frame.
+            pub fn read(bytes: &[u8]) -> Result<Self, $crate::wire::WireError> {
+                let frame = $crate::wire::Frame::read(bytes, Self::LONGEST)?;
+                match frame.kind.as_str() {
+                    $($kind => frame.body().map(Self::$variant),)*
+                    _ => Err($crate::wire::WireError::UnknownType(frame.kind)),
+                }
+            }
+
+            /// Writes the frame as JSON text.
+            pub fn write(&self) -> String {
+                match self { $(Self::$variant(body) => $crate::wire::write_frame($kind, body),)* }
+            }
+
+            /// The frame's type on the wire.
+            pub const fn kind(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $kind,)* }
+            }
+        }
+
+        $(impl From<$body> for $name {
+            fn from(body: $body) -> Self {
+                Self::$variant(body)
+            }
+        })*
+    };
+}
+pub(crate) use frames;
+
+#[cfg(test)]
+#[expect(unreachable_pub, reason = "`frames!` makes public enums")]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+    struct Hello {
+        a: u8,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        b: Option<u8>,
+    }
+
+    frames! {
+        #[doc = "Frames."]
+        pub enum Frames (longest 64) {
+            #[doc = "Hello."]
+            Hello(Hello) = "hello",
+        }
+    }
+
+    #[test]
+    fn f03_what_is_read_and_what_is_refused() {
+        let hello = |b| Ok(Frames::Hello(Hello { a: 1, b }));
+        let rows = [
+            (r#"{"type":"hello","a":1}"#, hello(None)),
+            (r#"{"type":"hello","a":1,"z":1}"#, hello(None)),
+            (r#"{"type":"hello","a":1,"b":2,"must":["b"]}"#, hello(Some(2))),
+            (r#"{"type":"hello","a":1,"z":1,"must":["z"]}"#, Err(WireError::UnknownMust("z".into()))),
+            (r#"{"type":"adieu","a":1}"#, Err(WireError::UnknownType("adieu".into()))),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(Frames::read(text.as_bytes()), expected, "{text}");
+        }
+        let deep = format!(r#"{{"type":"hello","a":{}"#, "[".repeat(DEEPEST));
+        assert_eq!(Frames::read(deep.as_bytes()), Err(WireError::TooDeep));
+        assert_eq!(Frames::read(&[b' '; 65]), Err(WireError::TooLong(64)));
+        for text in ["", "[]", "{", r#"{"type":"hello"}"#, r#"{"type":"hello","a":300}"#, r#"{"type":1}"#] {
+            assert!(matches!(Frames::read(text.as_bytes()), Err(WireError::NotUnderstood(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn brackets_in_text_are_not_depth() {
+        let text = format!(r#"{{"type":"hello","a":1,"t":"\"{}"}}"#, "[".repeat(20));
+        assert!(Frames::read(text.as_bytes()).is_ok());
+    }
+}
