@@ -54,7 +54,8 @@ impl FromStr for Date {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let number = |part: Option<&str>, length| {
-            let part = part.filter(|part| part.len() == length && part.bytes().all(|c| c.is_ascii_digit()))?;
+            let part =
+                part.filter(|part| part.len() == length && part.bytes().all(|c| c.is_ascii_digit()))?;
             part.parse::<u32>().ok()
         };
         let mut parts = text.splitn(3, '-');
@@ -127,8 +128,21 @@ mod tests {
     #[test]
     fn texts_that_are_no_dates() {
         let texts = [
-            "", "2028", "2028-06", "2028-6-30", "28-06-30", "2028-06-31", "2027-02-29", "2100-02-29",
-            "2028-13-01", "2028-00-01", "2028-01-00", "+028-01-01", "2028-06-30-1", "2028-06-30 ", "1969-12-31",
+            "",
+            "2028",
+            "2028-06",
+            "2028-6-30",
+            "28-06-30",
+            "2028-06-31",
+            "2027-02-29",
+            "2100-02-29",
+            "2028-13-01",
+            "2028-00-01",
+            "2028-01-00",
+            "+028-01-01",
+            "2028-06-30-1",
+            "2028-06-30 ",
+            "1969-12-31",
         ];
         for text in texts {
             assert!(text.parse::<Date>().is_err(), "{text}");
