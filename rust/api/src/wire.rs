@@ -163,49 +163,42 @@ macro_rules! frames {
 pub(crate) use frames;
 
 #[cfg(test)]
-#[expect(unreachable_pub, reason = "`frames!` makes public enums")]
 mod tests {
     use super::*;
-
-    #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-    struct Hello {
-        a: u8,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        b: Option<u8>,
-    }
-
-    frames! {
-        #[doc = "Frames."]
-        pub enum Frames (longest 64) {
-            #[doc = "Hello."]
-            Hello(Hello) = "hello",
-        }
-    }
+    use crate::gateway::{Declined, FromGateway, LeaseError};
 
     #[test]
     fn f03_what_is_read_and_what_is_refused() {
-        let hello = |b| Ok(Frames::Hello(Hello { a: 1, b }));
+        let declined = |lease| Ok(FromGateway::Declined(Declined { lease, code: LeaseError::Expired }));
+        let id = ztna_model::LeaseId([1; 16]);
         let rows = [
-            (r#"{"type":"hello","a":1}"#, hello(None)),
-            (r#"{"type":"hello","a":1,"z":1}"#, hello(None)),
-            (r#"{"type":"hello","a":1,"b":2,"must":["b"]}"#, hello(Some(2))),
-            (r#"{"type":"hello","a":1,"z":1,"must":["z"]}"#, Err(WireError::UnknownMust("z".into()))),
-            (r#"{"type":"adieu","a":1}"#, Err(WireError::UnknownType("adieu".into()))),
+            (r#"{"type":"declined","code":"expired"}"#.to_owned(), declined(None)),
+            (r#"{"type":"declined","code":"expired","z":1}"#.to_owned(), declined(None)),
+            (
+                format!(r#"{{"type":"declined","code":"expired","lease":"{id}","must":["lease"]}}"#),
+                declined(Some(id)),
+            ),
+            (
+                r#"{"type":"declined","code":"expired","z":1,"must":["z"]}"#.to_owned(),
+                Err(WireError::UnknownMust("z".into())),
+            ),
+            (r#"{"type":"adieu"}"#.to_owned(), Err(WireError::UnknownType("adieu".into()))),
+            (format!(r#"{{"type":"declined","code":{}"#, "[".repeat(DEEPEST)), Err(WireError::TooDeep)),
+            (" ".repeat(FromGateway::LONGEST + 1), Err(WireError::TooLong(FromGateway::LONGEST))),
         ];
         for (text, expected) in rows {
-            assert_eq!(Frames::read(text.as_bytes()), expected, "{text}");
+            assert_eq!(FromGateway::read(text.as_bytes()), expected);
         }
-        let deep = format!(r#"{{"type":"hello","a":{}"#, "[".repeat(DEEPEST));
-        assert_eq!(Frames::read(deep.as_bytes()), Err(WireError::TooDeep));
-        assert_eq!(Frames::read(&[b' '; 65]), Err(WireError::TooLong(64)));
-        for text in ["", "[]", "{", r#"{"type":"hello"}"#, r#"{"type":"hello","a":300}"#, r#"{"type":1}"#] {
-            assert!(matches!(Frames::read(text.as_bytes()), Err(WireError::NotUnderstood(_))), "{text}");
+        let broken =
+            ["", "[]", "{", r#"{"type":"declined"}"#, r#"{"type":"declined","code":"no"}"#, r#"{"type":1}"#];
+        for text in broken {
+            assert!(matches!(FromGateway::read(text.as_bytes()), Err(WireError::NotUnderstood(_))), "{text}");
         }
     }
 
     #[test]
     fn brackets_in_text_are_not_depth() {
-        let text = format!(r#"{{"type":"hello","a":1,"t":"\"{}"}}"#, "[".repeat(20));
-        assert!(Frames::read(text.as_bytes()).is_ok());
+        let text = format!(r#"{{"type":"declined","code":"expired","t":"\"{}"}}"#, "[".repeat(20));
+        assert!(FromGateway::read(text.as_bytes()).is_ok());
     }
 }
