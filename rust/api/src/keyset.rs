@@ -97,6 +97,13 @@ impl KeySet {
         Ok(set)
     }
 
+    /// The root that the set in `text` says it is signed by: a claim, to be pinned only where something else vouches
+    /// for the text.
+    pub fn claimed_root(text: &str) -> Result<RootHash, KeySetError> {
+        let signer = Unverified::parse(text, TYP, &[])?.header().jwk.ok_or(JwsError::KeyMisplaced)?;
+        Ok(key::root_hash(&signer))
+    }
+
     /// The key for `usage` whose thumbprint is `kid`.
     pub fn signing(&self, usage: KeyUse, kid: &str) -> Option<&PublicKey> {
         self.of(usage).map(|key| &key.jwk).find(|jwk| key::thumbprint(jwk).to_string() == kid)
