@@ -27,6 +27,7 @@ pub mod discovery; // from one string to all endpoints
 pub mod token; // sessions over HTTP
 pub mod device; // the stream of a device
 pub mod gateway; // the stream of a gateway, and its enrolment
+pub mod admin; // what administrators ask, and what they are told
 pub mod problem; // refusals over HTTP
 
 #[cfg(test)]
