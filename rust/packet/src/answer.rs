@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn e04_what_may_not_be_answered_is_not() {
+    fn what_may_not_be_answered_is_not() {
         let ends = [
             ("0.0.0.0:1", "198.18.0.7:2"),
             ("0.1.2.3:1", "198.18.0.7:2"),

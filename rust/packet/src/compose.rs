@@ -48,9 +48,15 @@ pub(crate) fn compose(
     buffer: &mut [u8],
 ) -> Result<usize, ComposeError> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
-    let header = match (source, destination) {
-        (IpAddr::V4(s), IpAddr::V4(d)) => put(&write_v4(s, d, transport, length)?, buffer)?,
-        (IpAddr::V6(s), IpAddr::V6(d)) => put(&write_v6(s, d, transport, length)?, buffer)?,
+    let (header, addresses) = match (source, destination) {
+        (IpAddr::V4(s), IpAddr::V4(d)) => {
+            let header = write_v4(s, d, transport, length)?;
+            (put(&header, buffer)?, Sum::of(&header[12..]))
+        }
+        (IpAddr::V6(s), IpAddr::V6(d)) => {
+            let header = write_v6(s, d, transport, length)?;
+            (put(&header, buffer)?, Sum::of(&header[8..]))
+        }
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
             return Err(ComposeError::MixedFamilies);
         }
@@ -60,7 +66,7 @@ pub(crate) fn compose(
         end += put(part, buffer.get_mut(end..).ok_or(ComposeError::NoRoom)?)?;
     }
     let body = buffer.get_mut(header..end).ok_or(ComposeError::NoRoom)?;
-    set_checksum(body, transport, transport.pseudo_header(source, destination, length));
+    set_checksum(body, transport, transport.pseudo_header(addresses, length));
     Ok(end)
 }
 
@@ -73,21 +79,18 @@ pub(crate) fn set_checksum(body: &mut [u8], transport: Transport, pseudo_header:
 }
 
 /// Writes the length of the whole packet into its IP header, and the header's checksum.
-pub(crate) fn set_length(packet: &mut [u8], ip: &Ip, total: usize) -> Result<(), ComposeError> {
-    match ip.source {
-        IpAddr::V4(_) => {
-            let total = u16::try_from(total).map_err(|_| ComposeError::TooLong)?;
-            let header = packet.get_mut(..ip.header).ok_or(ComposeError::NoRoom)?;
-            write_at(header, V4_LENGTH_AT, &total.to_be_bytes());
-            write_at(header, V4_CHECKSUM_AT, &[0, 0]);
-            let checksum = checksum(header);
-            write_at(header, V4_CHECKSUM_AT, &checksum.to_be_bytes());
-        }
-        IpAddr::V6(_) => {
-            let body = u16::try_from(total.saturating_sub(40)).map_err(|_| ComposeError::TooLong)?;
-            write_at(packet, V6_LENGTH_AT, &body.to_be_bytes());
-        }
+pub(crate) fn set_length(packet: &mut [u8], ip: &Ip<'_>, total: usize) -> Result<(), ComposeError> {
+    if !ip.is_ipv4() {
+        let body = u16::try_from(total.saturating_sub(40)).map_err(|_| ComposeError::TooLong)?;
+        write_at(packet, V6_LENGTH_AT, &body.to_be_bytes());
+        return Ok(());
     }
+    let total = u16::try_from(total).map_err(|_| ComposeError::TooLong)?;
+    let header = packet.get_mut(..ip.header).ok_or(ComposeError::NoRoom)?;
+    write_at(header, V4_LENGTH_AT, &total.to_be_bytes());
+    write_at(header, V4_CHECKSUM_AT, &[0, 0]);
+    let checksum = checksum(header);
+    write_at(header, V4_CHECKSUM_AT, &checksum.to_be_bytes());
     Ok(())
 }
 

@@ -2,7 +2,7 @@ use ztna_model::{Endpoint, Flow, Protocol};
 
 use crate::error::PacketError;
 use crate::ip::{Extent, Ip};
-use crate::packet::{Body, Content};
+use crate::packet::{Body, Kind};
 use crate::transport::Transport;
 
 /// The header of an echo message.
@@ -77,13 +77,13 @@ impl Echo {
 }
 
 /// Reads an ICMP or ICMPv6 message.
-pub(crate) fn read(ip: &Ip, body: &[u8]) -> Result<Body, PacketError> {
+pub(crate) fn find<'a>(ip: &Ip<'_>, body: &'a [u8]) -> Result<Body<'a>, PacketError> {
     let (header, quoted) = body.split_first_chunk::<HEADER>().ok_or(PacketError::Truncated)?;
-    let content = match read_echo(ip.transport, header) {
-        Some(echo) => Content::Echo(echo),
-        None => Content::IcmpError(read_error(ip, header, quoted)?),
+    let kind = match read_echo(ip.transport, header) {
+        Some(echo) => Kind::Echo(echo),
+        None => Kind::IcmpError(read_error(ip, header, quoted)?),
     };
-    Ok(Body { content, header: HEADER, length: body.len() })
+    Ok(Body { kind, header: HEADER, length: body.len() })
 }
 
 fn read_echo(transport: Transport, header: &[u8; HEADER]) -> Option<Echo> {
@@ -97,7 +97,7 @@ fn read_echo(transport: Transport, header: &[u8; HEADER]) -> Option<Echo> {
     Some(Echo { direction, identifier, sequence })
 }
 
-fn read_error(ip: &Ip, header: &[u8; HEADER], quoted: &[u8]) -> Result<IcmpError, PacketError> {
+fn read_error(ip: &Ip<'_>, header: &[u8; HEADER], quoted: &[u8]) -> Result<IcmpError, PacketError> {
     let kind = match ip.transport {
         Transport::Icmp => read_kind(header),
         Transport::Icmpv6 => read_kind_v6(header),
@@ -105,7 +105,7 @@ fn read_error(ip: &Ip, header: &[u8; HEADER], quoted: &[u8]) -> Result<IcmpError
     };
     let kind = kind.ok_or(PacketError::UnknownIcmp(header[0]))?;
     let inner = Ip::read(quoted, Extent::Beginning)?;
-    if inner.source != ip.destination {
+    if inner.source() != ip.destination() {
         return Err(PacketError::QuotesAnother);
     }
     let body = quoted.get(inner.header..inner.total.min(quoted.len())).ok_or(PacketError::Truncated)?;
@@ -137,7 +137,7 @@ fn read_kind_v6(header: &[u8; HEADER]) -> Option<IcmpErrorKind> {
 }
 
 /// Reads the flow from the first eight bytes of the transport header: all that a quote must hold (RFC 792).
-fn read_quoted(inner: &Ip, body: &[u8]) -> Result<(Flow, Option<u32>), PacketError> {
+fn read_quoted(inner: &Ip<'_>, body: &[u8]) -> Result<(Flow, Option<u32>), PacketError> {
     let header = body.first_chunk::<HEADER>().ok_or(PacketError::Truncated)?;
     let [s0, s1, d0, d1, sequence @ ..] = *header;
     let ports = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1]));
@@ -149,8 +149,8 @@ fn read_quoted(inner: &Ip, body: &[u8]) -> Result<(Flow, Option<u32>), PacketErr
             (Protocol::IcmpEcho, (echo.source_port(), echo.destination_port()))
         }
     };
-    let source = Endpoint::new(inner.source, source);
-    let destination = Endpoint::new(inner.destination, destination);
+    let source = Endpoint { address: inner.source(), port: source };
+    let destination = Endpoint { address: inner.destination(), port: destination };
     let sequence = (protocol == Protocol::Tcp).then_some(u32::from_be_bytes(sequence));
     Ok((Flow { protocol, source, destination }, sequence))
 }

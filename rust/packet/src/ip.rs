@@ -1,5 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::checksum::Sum;
 use crate::error::PacketError;
 use crate::transport::{ICMP, ICMPV6, TCP, Transport, UDP};
 
@@ -12,11 +13,10 @@ pub(crate) enum Extent {
     Beginning,
 }
 
-/// What an IP header says, with its options and extension headers.
+/// An IP header, with its options and extension headers.
 #[derive(Clone, Copy)]
-pub(crate) struct Ip {
-    pub(crate) source: IpAddr,
-    pub(crate) destination: IpAddr,
+pub(crate) struct Ip<'a> {
+    ends: Ends<'a>,
     pub(crate) hops: u8,
     pub(crate) transport: Transport,
     /// The length of the header, options and extension headers included: where the transport header begins.
@@ -25,10 +25,17 @@ pub(crate) struct Ip {
     pub(crate) total: usize,
 }
 
-impl Ip {
+/// Source and destination, left where they lie until they are asked for.
+#[derive(Clone, Copy)]
+enum Ends<'a> {
+    V4(&'a [u8; 4], &'a [u8; 4]),
+    V6(&'a [u8; 16], &'a [u8; 16]),
+}
+
+impl<'a> Ip<'a> {
     /// Reads the header at the beginning of `bytes`.
     #[inline]
-    pub(crate) fn read(bytes: &[u8], extent: Extent) -> Result<Self, PacketError> {
+    pub(crate) fn read(bytes: &'a [u8], extent: Extent) -> Result<Self, PacketError> {
         match bytes.first().map(|first| first >> 4) {
             Some(4) => read_v4(bytes, extent),
             Some(6) => read_v6(bytes, extent),
@@ -36,13 +43,45 @@ impl Ip {
             None => Err(PacketError::Truncated),
         }
     }
+
+    #[inline]
+    pub(crate) const fn is_ipv4(&self) -> bool {
+        matches!(self.ends, Ends::V4(..))
+    }
+
+    #[inline]
+    pub(crate) const fn source(&self) -> IpAddr {
+        match self.ends {
+            Ends::V4(source, _) => IpAddr::V4(Ipv4Addr::from_octets(*source)),
+            Ends::V6(source, _) => IpAddr::V6(Ipv6Addr::from_octets(*source)),
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn destination(&self) -> IpAddr {
+        match self.ends {
+            Ends::V4(_, destination) => IpAddr::V4(Ipv4Addr::from_octets(*destination)),
+            Ends::V6(_, destination) => IpAddr::V6(Ipv6Addr::from_octets(*destination)),
+        }
+    }
+
+    /// The sum of both addresses.
+    #[inline]
+    pub(crate) fn sum_of_addresses(&self) -> Sum {
+        match self.ends {
+            Ends::V4(source, destination) => Sum::of(source).plus(Sum::of(destination)),
+            Ends::V6(source, destination) => Sum::of(source).plus(Sum::of(destination)),
+        }
+    }
 }
 
 #[inline]
-fn read_v4(bytes: &[u8], extent: Extent) -> Result<Ip, PacketError> {
-    let fixed = bytes.first_chunk::<20>().ok_or(PacketError::Truncated)?;
+fn read_v4(bytes: &[u8], extent: Extent) -> Result<Ip<'_>, PacketError> {
+    let (fixed, rest) = bytes.split_first_chunk::<12>().ok_or(PacketError::Truncated)?;
+    let (source, rest) = rest.split_first_chunk::<4>().ok_or(PacketError::Truncated)?;
+    let (destination, _) = rest.split_first_chunk::<4>().ok_or(PacketError::Truncated)?;
     let header = usize::from(fixed[0] & 0x0f) * 4;
-    if header < fixed.len() {
+    if header < V4_FIXED {
         return Err(PacketError::BadHeaderLength);
     }
     let total = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
@@ -50,16 +89,14 @@ fn read_v4(bytes: &[u8], extent: Extent) -> Result<Ip, PacketError> {
     if u16::from_be_bytes([fixed[6], fixed[7]]) & (MORE_FRAGMENTS | OFFSET) != 0 {
         return Err(PacketError::Fragment);
     }
-    check_v4_options(bytes.get(fixed.len()..header).ok_or(PacketError::Truncated)?)?;
+    check_v4_options(bytes.get(V4_FIXED..header).ok_or(PacketError::Truncated)?)?;
     let transport = match fixed[9] {
         TCP => Transport::Tcp,
         UDP => Transport::Udp,
         ICMP => Transport::Icmp,
         other => return Err(PacketError::UnknownTransport(other)),
     };
-    let source = Ipv4Addr::new(fixed[12], fixed[13], fixed[14], fixed[15]).into();
-    let destination = Ipv4Addr::new(fixed[16], fixed[17], fixed[18], fixed[19]).into();
-    Ok(Ip { source, destination, hops: fixed[8], transport, header, total })
+    Ok(Ip { ends: Ends::V4(source, destination), hops: fixed[8], transport, header, total })
 }
 
 /// Options are of no interest, but for those that send the packet elsewhere than its header says.
@@ -79,33 +116,21 @@ fn check_v4_options(mut options: &[u8]) -> Result<(), PacketError> {
 }
 
 #[inline]
-fn read_v6(bytes: &[u8], extent: Extent) -> Result<Ip, PacketError> {
-    let fixed = bytes.first_chunk::<40>().ok_or(PacketError::Truncated)?;
-    let total = fixed.len() + usize::from(u16::from_be_bytes([fixed[4], fixed[5]]));
-    check_lengths(bytes, extent, fixed.len(), total)?;
-    let packet = bytes.get(..total).unwrap_or(bytes);
-    let (transport, header) = walk_v6_headers(packet, fixed[6])?;
-    let (_, addresses) = fixed.split_at(8);
-    let (source, destination) = addresses.split_at(16);
-    let octets = |half: &[u8]| half.first_chunk::<16>().copied().map(Ipv6Addr::from);
-    let (Some(source), Some(destination)) = (octets(source), octets(destination)) else {
-        return Err(PacketError::Truncated);
-    };
-    Ok(Ip {
-        source: source.into(),
-        destination: destination.into(),
-        hops: fixed[7],
-        transport,
-        header,
-        total,
-    })
+fn read_v6(bytes: &[u8], extent: Extent) -> Result<Ip<'_>, PacketError> {
+    let (fixed, rest) = bytes.split_first_chunk::<8>().ok_or(PacketError::Truncated)?;
+    let (source, rest) = rest.split_first_chunk::<16>().ok_or(PacketError::Truncated)?;
+    let (destination, _) = rest.split_first_chunk::<16>().ok_or(PacketError::Truncated)?;
+    let total = V6_FIXED + usize::from(u16::from_be_bytes([fixed[4], fixed[5]]));
+    check_lengths(bytes, extent, V6_FIXED, total)?;
+    let (transport, header) = walk_v6_headers(bytes.get(..total).unwrap_or(bytes), fixed[6])?;
+    Ok(Ip { ends: Ends::V6(source, destination), hops: fixed[7], transport, header, total })
 }
 
 /// Finds what the extension headers of `packet` lead to, and where it begins.
 #[inline]
 fn walk_v6_headers(packet: &[u8], first: u8) -> Result<(Transport, usize), PacketError> {
     let mut next = first;
-    let mut at = 40;
+    let mut at = V6_FIXED;
     for _ in 0..=MOST_HEADERS {
         match next {
             TCP => return Ok((Transport::Tcp, at)),
@@ -113,7 +138,7 @@ fn walk_v6_headers(packet: &[u8], first: u8) -> Result<(Transport, usize), Packe
             ICMPV6 => return Ok((Transport::Icmpv6, at)),
             FRAGMENT => return Err(PacketError::Fragment),
             ROUTING => return Err(PacketError::RoutingHeader),
-            HOP_BY_HOP if at != 40 => return Err(PacketError::MisplacedHeader),
+            HOP_BY_HOP if at != V6_FIXED => return Err(PacketError::MisplacedHeader),
             HOP_BY_HOP | DESTINATION_OPTIONS => {}
             other => return Err(PacketError::UnknownTransport(other)),
         }
@@ -155,6 +180,9 @@ fn check_lengths(bytes: &[u8], extent: Extent, header: usize, total: usize) -> R
         Extent::Whole | Extent::Beginning => Ok(()),
     }
 }
+
+const V4_FIXED: usize = 20;
+const V6_FIXED: usize = 40;
 
 const MORE_FRAGMENTS: u16 = 0x2000;
 const OFFSET: u16 = 0x1fff;

@@ -1,5 +1,3 @@
-use std::net::IpAddr;
-
 use crate::checksum::Sum;
 use crate::compose::{set_length, write_at};
 use crate::packet::{Content, Packet};
@@ -16,15 +14,23 @@ use crate::transport::Transport;
 ///   header | 1,240    header | 1,240    header | 520        →   header | 3,000 bytes
 ///   seq 100, ACK      seq 1340, ACK     seq 2580, PSH, ACK      seq 100, PSH, ACK
 /// ```
+///
+/// Push packets until one is not taken; write the run, clear it, and push that packet again. If it is refused by an
+/// empty run too, write it as it is.
 #[derive(Clone, Debug)]
 pub struct Run<'a> {
-    first: Packet<'a>,
-    tcp: Tcp,
+    first: Option<First<'a>>,
+    flags: TcpFlags,
     parts: [&'a [u8]; MOST_PARTS],
     count: usize,
     length: usize,
     sum: Sum,
-    is_over: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct First<'a> {
+    packet: Packet<'a>,
+    tcp: Tcp,
 }
 
 /// The headers of a joined packet.
@@ -46,35 +52,33 @@ pub enum ChecksumDepth {
 }
 
 impl<'a> Run<'a> {
-    /// A run that begins with `packet`, if anything may follow it or be joined to it.
-    pub fn begin(packet: &Packet<'a>) -> Option<Self> {
-        let tcp = plain_data(packet)?;
-        let sum = verified_payload(packet)?;
-        let mut parts = [[].as_slice(); MOST_PARTS];
-        *parts.first_mut()? = packet.payload();
-        let is_over = tcp.flags.has(TcpFlags::PSH);
-        Some(Self { first: *packet, tcp, parts, count: 1, length: packet.payload().len(), sum, is_over })
+    /// A run of nothing. Make one for a batch, and clear it between runs.
+    pub const fn new() -> Self {
+        let parts = [[].as_slice(); MOST_PARTS];
+        Self { first: None, flags: TcpFlags::ACK, parts, count: 0, length: 0, sum: Sum::ZERO }
     }
 
-    /// Takes `packet` in, if it is the next of the run. If not, write this run and begin another.
+    /// Takes `packet` in, if it begins or continues the run.
     pub fn push(&mut self, packet: &Packet<'a>) -> bool {
-        let part = packet.payload();
-        let fits = !self.is_over
-            && part.len() <= self.size()
-            && self.header_length() + self.length + part.len() <= MOST;
-        let Some(tcp) = plain_data(packet).filter(|tcp| fits && self.is_next(packet, tcp)) else {
+        let Some(tcp) = plain_data(packet).filter(|tcp| self.may_take(packet, tcp)) else {
             return false;
         };
         let (Some(sum), Some(slot)) = (verified_payload(packet), self.parts.get_mut(self.count)) else {
             return false;
         };
-        *slot = part;
+        *slot = packet.payload();
+        self.first.get_or_insert(First { packet: *packet, tcp });
+        self.flags = self.flags.with(tcp.flags);
         self.sum = self.sum.plus(if self.length % 2 == 1 { sum.at_odd_offset() } else { sum });
-        self.tcp.flags = self.tcp.flags.with(tcp.flags);
-        self.is_over = part.len() < self.size() || tcp.flags.has(TcpFlags::PSH);
+        self.length += packet.payload().len();
         self.count += 1;
-        self.length += part.len();
         true
+    }
+
+    /// Empties the run.
+    pub const fn clear(&mut self) {
+        (self.first, self.flags) = (None, TcpFlags::ACK);
+        (self.count, self.length, self.sum) = (0, 0, Sum::ZERO);
     }
 
     /// The payloads, in order: they follow the header.
@@ -84,46 +88,71 @@ impl<'a> Run<'a> {
 
     /// The payload of each segment but perhaps the last, in bytes: the size to cut the run to again.
     pub fn size(&self) -> usize {
-        self.first.payload().len()
+        self.parts().first().map_or(0, |part| part.len())
     }
 
-    /// The header of the joined packet.
-    pub fn header(&self, depth: ChecksumDepth) -> JoinedHeader {
-        let ip = self.first.ip();
-        let mut header =
-            JoinedHeader { bytes: [0; MOST_HEADER], length: self.header_length(), transport: ip.header };
-        if let (Some(to), Some(from)) =
-            (header.bytes.get_mut(..header.length), self.first.bytes().get(..header.length))
-        {
-            to.copy_from_slice(from);
-        }
-        // INVARIANT: `push` keeps the whole within `MOST`, so that its length can be written.
-        let _ = set_length(&mut header.bytes, ip, header.length + self.length);
-        let body = header.bytes.get_mut(ip.header..header.length).unwrap_or_default();
-        write_at(body, FLAGS_AT, &[self.tcp.flags.bits()]);
+    /// The packet itself, if there is one alone: nothing needs to be made anew.
+    pub fn alone(&self) -> Option<Packet<'a>> {
+        self.first.filter(|_| self.count == 1).map(|first| first.packet)
+    }
+
+    /// The header of the joined packet, unless the run is empty.
+    pub fn header(&self, depth: ChecksumDepth) -> Option<JoinedHeader> {
+        let packet = self.first?.packet;
+        let ip = packet.ip();
+        let from = packet.header();
+        let mut header = JoinedHeader { bytes: [0; MOST_HEADER], length: from.len(), transport: ip.header };
+        let bytes = header.bytes.get_mut(..from.len())?;
+        bytes.copy_from_slice(from);
+        set_length(bytes, ip, from.len() + self.length).ok()?;
+        let body = bytes.get_mut(ip.header..)?;
+        write_at(body, FLAGS_AT, &[self.flags.bits()]);
         write_at(body, CHECKSUM_AT, &[0, 0]);
-        let length = body.len() + self.length;
-        let pseudo_header = ip.transport.pseudo_header(ip.source, ip.destination, length);
+        let pseudo_header = ip.transport.pseudo_header(ip.sum_of_addresses(), body.len() + self.length);
         let checksum = match depth {
             ChecksumDepth::Whole => pseudo_header.plus(Sum::of(body)).plus(self.sum).checksum(),
             ChecksumDepth::PseudoHeader => pseudo_header.value(),
         };
         write_at(body, CHECKSUM_AT, &checksum.to_be_bytes());
-        header
+        Some(header)
     }
 
-    fn header_length(&self) -> usize {
-        self.first.bytes().len() - self.size()
+    /// Whether `packet` begins a run or is the next of this one, its checksums aside.
+    fn may_take(&self, packet: &Packet<'_>, tcp: &Tcp) -> bool {
+        let Some(first) = &self.first else { return true };
+        let length = self.length + packet.payload().len();
+        !self.is_over()
+            && packet.payload().len() <= self.size()
+            && first.packet.header().len() + length <= MOST
+            && first.is_alike(packet)
+            && first.is_followed_by(tcp, self.length)
     }
 
-    fn is_next(&self, packet: &Packet<'_>, tcp: &Tcp) -> bool {
-        let offset = u32::try_from(self.length).unwrap_or(u32::MAX);
-        let expected = Tcp { sequence: self.tcp.sequence.wrapping_add(offset), flags: tcp.flags, ..self.tcp };
-        *tcp == expected
-            && packet.source() == self.first.source()
-            && packet.destination() == self.first.destination()
-            && kept_of_ip_header(packet) == kept_of_ip_header(&self.first)
-            && packet.transport_header().get(20..) == self.first.transport_header().get(20..)
+    /// Whether the last segment lets no other follow.
+    fn is_over(&self) -> bool {
+        self.flags.has(TcpFlags::PSH) || self.length < self.count * self.size()
+    }
+}
+
+impl Default for Run<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl First<'_> {
+    /// Whether `packet` has the same ends, and the same headers but for what changes from segment to segment.
+    fn is_alike(&self, packet: &Packet<'_>) -> bool {
+        packet.source() == self.packet.source()
+            && packet.destination() == self.packet.destination()
+            && kept_of_ip_header(packet) == kept_of_ip_header(&self.packet)
+            && packet.transport_header().get(20..) == self.packet.transport_header().get(20..)
+    }
+
+    /// Whether `tcp` goes on where the run, now `length` bytes long, ends.
+    fn is_followed_by(&self, tcp: &Tcp, length: usize) -> bool {
+        let offset = u32::try_from(length).unwrap_or(u32::MAX);
+        *tcp == Tcp { sequence: self.tcp.sequence.wrapping_add(offset), flags: tcp.flags, ..self.tcp }
     }
 }
 
@@ -142,10 +171,7 @@ impl JoinedHeader {
 /// The TCP header of a packet without IP options or extension headers that carries data and says nothing else.
 fn plain_data(packet: &Packet<'_>) -> Option<Tcp> {
     let Content::Tcp(tcp) = packet.content() else { return None };
-    let fixed = match packet.source() {
-        IpAddr::V4(_) => 20,
-        IpAddr::V6(_) => 40,
-    };
+    let fixed = if packet.ip().is_ipv4() { 20 } else { 40 };
     let is_plain = packet.ip().header == fixed
         && tcp.flags.without(TcpFlags::PSH) == TcpFlags::ACK
         && !packet.payload().is_empty();
@@ -232,6 +258,21 @@ mod tests {
     }
 
     #[test]
+    fn a_cleared_run_begins_again() {
+        let packets = [packet(flow_v6(Protocol::Tcp), b"longer"), packet(flow_v4(Protocol::Tcp), b"data")];
+        let [first, second] = packets.each_ref().map(|bytes| parse(bytes).unwrap());
+        let mut run = Run::new();
+        assert!(run.header(ChecksumDepth::Whole).is_none() && run.alone().is_none());
+        assert!(run.push(&first) && !run.push(&second));
+        run.clear();
+        assert!(run.header(ChecksumDepth::Whole).is_none() && run.parts().is_empty());
+        assert!(run.push(&second));
+        let header = run.header(ChecksumDepth::Whole).unwrap();
+        assert_eq!([header.as_bytes(), b"data"].concat(), second.bytes());
+        assert_eq!(run.alone().map(|packet| packet.bytes()), Some(second.bytes()));
+    }
+
+    #[test]
     fn what_begins_no_run() {
         let tcp = flow_v4(Protocol::Tcp);
         let flags =
@@ -252,7 +293,7 @@ mod tests {
         ];
         for bytes in flags.iter().chain(&others) {
             let packet = parse(bytes).unwrap();
-            assert!(Run::begin(&packet).is_none(), "{packet:?}");
+            assert!(!Run::new().push(&packet), "{packet:?}");
         }
     }
 
@@ -307,7 +348,8 @@ mod tests {
             ("the checksum", damaged, false),
         ];
         for (what, second, expected) in rows {
-            let mut run = Run::begin(&parse(&first).unwrap()).unwrap();
+            let mut run = Run::new();
+            assert!(run.push(&parse(&first).unwrap()));
             assert_eq!(run.push(&parse(&second).unwrap()), expected, "{what}");
             assert_eq!(run.parts().len(), if expected { 2 } else { 1 }, "{what}");
         }
@@ -328,7 +370,8 @@ mod tests {
         for (what, at, bit, expected) in rows {
             let mut second = sample::tcp(flow, segment(104, 200, ACK), &[], b"more");
             second[at] ^= bit;
-            let mut run = Run::begin(&parse(&first).unwrap()).unwrap();
+            let mut run = Run::new();
+            assert!(run.push(&parse(&first).unwrap()));
             assert_eq!(run.push(&parse(&second).unwrap()), expected, "{what}");
         }
     }
@@ -358,9 +401,9 @@ mod tests {
         for flow in [flow_v4(Protocol::Tcp), flow_v6(Protocol::Tcp)] {
             let packets = [packet(flow, b"data"), sample::tcp(flow, segment(104, 200, PSH), &[], b"more")];
             let parsed = packets.each_ref().map(|bytes| parse(bytes).unwrap());
-            let mut run = Run::begin(&parsed[0]).unwrap();
-            assert!(run.push(&parsed[1]));
-            let header = run.header(ChecksumDepth::PseudoHeader);
+            let mut run = Run::new();
+            assert!(parsed.iter().all(|packet| run.push(packet)));
+            let header = run.header(ChecksumDepth::PseudoHeader).unwrap();
             let at = header.transport_at();
             let mut joined = [header.as_bytes(), b"datamore"].concat();
             let checksum = Sum::of(&joined[at..]).checksum();
@@ -391,10 +434,11 @@ mod tests {
 
     /// The first run of `packets`, and how many it took.
     fn join(packets: &[Vec<u8>]) -> (Vec<u8>, usize) {
-        let mut run = Run::begin(&parse(&packets[0]).unwrap()).unwrap();
-        let count = 1 + packets[1..].iter().take_while(|bytes| run.push(&parse(bytes).unwrap())).count();
+        let mut run = Run::new();
+        let count = packets.iter().take_while(|bytes| run.push(&parse(bytes).unwrap())).count();
         assert_eq!(run.parts().len(), count);
-        let header = run.header(ChecksumDepth::Whole);
+        assert_eq!(run.alone().is_some(), count == 1);
+        let header = run.header(ChecksumDepth::Whole).unwrap();
         ([&[header.as_bytes()], run.parts()].concat().concat(), count)
     }
 

@@ -17,8 +17,8 @@ use crate::udp::Udp;
 #[derive(Clone, Copy)]
 pub struct Packet<'a> {
     bytes: &'a [u8],
-    ip: Ip,
-    body: Body,
+    ip: Ip<'a>,
+    body: Body<'a>,
 }
 
 /// What a packet carries.
@@ -36,10 +36,19 @@ pub enum Content {
 
 /// What follows the IP header, with the lengths of its own header and of all that its checksum covers.
 #[derive(Clone, Copy)]
-pub(crate) struct Body {
-    pub(crate) content: Content,
+pub(crate) struct Body<'a> {
+    pub(crate) kind: Kind<'a>,
     pub(crate) header: usize,
     pub(crate) length: usize,
+}
+
+/// What a packet carries, read as far as every packet must be.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind<'a> {
+    Tcp(&'a [u8; 20]),
+    Udp(&'a [u8; Udp::HEADER]),
+    Echo(Echo),
+    IcmpError(IcmpError),
 }
 
 /// Reads the packet at the beginning of `bytes`.
@@ -52,9 +61,9 @@ pub fn parse(bytes: &[u8]) -> Result<Packet<'_>, PacketError> {
     let bytes = bytes.get(..ip.total).ok_or(PacketError::Truncated)?;
     let body = bytes.get(ip.header..).ok_or(PacketError::Truncated)?;
     let body = match ip.transport {
-        Transport::Tcp => Tcp::read(body)?,
-        Transport::Udp => Udp::read(body)?,
-        Transport::Icmp | Transport::Icmpv6 => icmp::read(&ip, body)?,
+        Transport::Tcp => Tcp::find(body)?,
+        Transport::Udp => Udp::find(body)?,
+        Transport::Icmp | Transport::Icmpv6 => icmp::find(&ip, body)?,
     };
     Ok(Packet { bytes, ip, body })
 }
@@ -69,19 +78,24 @@ impl<'a> Packet<'a> {
     /// What it carries.
     #[inline]
     pub const fn content(&self) -> Content {
-        self.body.content
+        match self.body.kind {
+            Kind::Tcp(fixed) => Content::Tcp(Tcp::read(fixed)),
+            Kind::Udp(header) => Content::Udp(Udp::read(header)),
+            Kind::Echo(echo) => Content::Echo(echo),
+            Kind::IcmpError(error) => Content::IcmpError(error),
+        }
     }
 
     /// The address that it comes from.
     #[inline]
     pub const fn source(&self) -> IpAddr {
-        self.ip.source
+        self.ip.source()
     }
 
     /// The address that it goes to.
     #[inline]
     pub const fn destination(&self) -> IpAddr {
-        self.ip.destination
+        self.ip.destination()
     }
 
     /// How many more hops it may make: the time to live, or the hop limit.
@@ -93,7 +107,7 @@ impl<'a> Packet<'a> {
     /// The flow that it belongs to. An ICMP error belongs to none: it is about one ([`IcmpError::about`]).
     #[inline]
     pub const fn flow(&self) -> Option<Flow> {
-        let (protocol, source, destination) = match self.body.content {
+        let (protocol, source, destination) = match self.content() {
             Content::Tcp(tcp) => (Protocol::Tcp, tcp.source_port, tcp.destination_port),
             Content::Udp(udp) => (Protocol::Udp, udp.source_port, udp.destination_port),
             Content::Echo(echo) => (Protocol::IcmpEcho, echo.source_port(), echo.destination_port()),
@@ -101,8 +115,8 @@ impl<'a> Packet<'a> {
         };
         Some(Flow {
             protocol,
-            source: Endpoint::new(self.ip.source, source),
-            destination: Endpoint::new(self.ip.destination, destination),
+            source: Endpoint { address: self.ip.source(), port: source },
+            destination: Endpoint { address: self.ip.destination(), port: destination },
         })
     }
 
@@ -116,12 +130,12 @@ impl<'a> Packet<'a> {
     #[inline]
     pub fn checksums_hold(&self) -> bool {
         self.header_checksum_holds()
-            && (self.transport_checksum_holds() || self.lacks_checksum() && self.ip.source.is_ipv4())
+            && (self.transport_checksum_holds() || self.lacks_checksum() && self.ip.is_ipv4())
     }
 
     #[inline]
     pub(crate) fn header_checksum_holds(&self) -> bool {
-        self.ip.source.is_ipv6() || Sum::of(self.ip_header()).value() == u16::MAX
+        !self.ip.is_ipv4() || Sum::of(self.ip_header()).value() == u16::MAX
     }
 
     #[inline]
@@ -133,13 +147,13 @@ impl<'a> Packet<'a> {
     /// Whether this is UDP without a checksum.
     #[inline]
     fn lacks_checksum(&self) -> bool {
-        matches!(self.body.content, Content::Udp(_)) && self.covered().get(6..8) == Some(&[0, 0])
+        matches!(self.body.kind, Kind::Udp([.., 0, 0]))
     }
 
     /// What the transport's checksum covers besides [`Packet::covered`].
     #[inline]
     pub(crate) fn pseudo_header(&self) -> Sum {
-        self.ip.transport.pseudo_header(self.ip.source, self.ip.destination, self.body.length)
+        self.ip.transport.pseudo_header(self.ip.sum_of_addresses(), self.body.length)
     }
 
     /// The transport header and the payload.
@@ -154,6 +168,12 @@ impl<'a> Packet<'a> {
         self.bytes.get(..self.ip.header).unwrap_or_default()
     }
 
+    /// Everything ahead of the payload.
+    #[inline]
+    pub(crate) fn header(&self) -> &'a [u8] {
+        self.bytes.get(..self.ip.header + self.body.header).unwrap_or_default()
+    }
+
     /// The transport header, with its options.
     #[inline]
     pub(crate) fn transport_header(&self) -> &'a [u8] {
@@ -161,7 +181,7 @@ impl<'a> Packet<'a> {
     }
 
     #[inline]
-    pub(crate) const fn ip(&self) -> &Ip {
+    pub(crate) const fn ip(&self) -> &Ip<'a> {
         &self.ip
     }
 }
@@ -169,7 +189,7 @@ impl<'a> Packet<'a> {
 impl fmt::Debug for Packet<'_> {
     /// Shows the headers, never the payload.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (source, destination) = (self.ip.source, self.ip.destination);
-        write!(f, "{source} > {destination}, {:?}, {} bytes", self.body.content, self.bytes.len())
+        let (source, destination) = (self.ip.source(), self.ip.destination());
+        write!(f, "{source} > {destination}, {:?}, {} bytes", self.content(), self.bytes.len())
     }
 }

@@ -36,8 +36,8 @@ pub fn rewrite(bytes: &mut [u8], to: Flow) -> Result<(), RewriteError> {
     let packet = parse(bytes)?;
     let flow = packet.flow().ok_or(RewriteError::OtherKind)?;
     check(flow, to)?;
-    let ip = *packet.ip();
-    replace_ends(bytes, &ip, to);
+    let (at, transport) = (packet.ip().header, packet.ip().transport);
+    replace_ends(bytes, at, transport, to);
     Ok(())
 }
 
@@ -52,13 +52,14 @@ pub fn rewrite_error(bytes: &mut [u8], from: IpAddr, about: Flow) -> Result<(), 
     if from.is_ipv4() != about.source.address.is_ipv4() {
         return Err(RewriteError::OtherFamily);
     }
-    let ip = *packet.ip();
+    let (at, transport, total) = (packet.ip().header, packet.ip().transport, packet.ip().total);
     let inner = Ip::read(packet.payload(), Extent::Beginning)?;
-    let quote = bytes.get_mut(ip.header + icmp::HEADER..ip.total).unwrap_or_default();
-    let quoted = replace_ends(quote, &inner, about);
+    let (inner_at, inner_transport) = (inner.header, inner.transport);
+    let quote = bytes.get_mut(at + icmp::HEADER..total).unwrap_or_default();
+    let quoted = replace_ends(quote, inner_at, inner_transport, about);
     let addresses = replace_addresses(bytes, from, about.source.address);
-    let covered = if ip.transport.covers_addresses() { quoted.plus(addresses) } else { quoted };
-    update_checksum(bytes, ip.header, ip.transport, covered);
+    let covered = if transport.covers_addresses() { quoted.plus(addresses) } else { quoted };
+    update_checksum(bytes, at, transport, covered);
     Ok(())
 }
 
@@ -70,9 +71,8 @@ fn check(from: Flow, to: Flow) -> Result<(), RewriteError> {
     if from.protocol == to.protocol { Ok(()) } else { Err(RewriteError::OtherProtocol) }
 }
 
-/// Replaces addresses and ports, and returns the change of the sum of all bytes.
-fn replace_ends(bytes: &mut [u8], ip: &Ip, to: Flow) -> Sum {
-    let at = ip.header;
+/// Replaces addresses, and ports in the transport header that begins `at`. Returns the change of the sum of all bytes.
+fn replace_ends(bytes: &mut [u8], at: usize, transport: Transport, to: Flow) -> Sum {
     let ports = match to.protocol {
         Protocol::Tcp | Protocol::Udp => {
             let source = replace(bytes, at, &to.source.port.to_be_bytes());
@@ -85,8 +85,8 @@ fn replace_ends(bytes: &mut [u8], ip: &Ip, to: Flow) -> Sum {
         }
     };
     let addresses = replace_addresses(bytes, to.source.address, to.destination.address);
-    let covered = if ip.transport.covers_addresses() { ports.plus(addresses) } else { ports };
-    let checksum = update_checksum(bytes, at, ip.transport, covered);
+    let covered = if transport.covers_addresses() { ports.plus(addresses) } else { ports };
+    let checksum = update_checksum(bytes, at, transport, covered);
     // The checksum of an IPv4 header outweighs the change of its addresses.
     let header = if to.source.address.is_ipv4() { Sum::ZERO } else { addresses };
     header.plus(ports).plus(checksum)

@@ -46,7 +46,7 @@ impl<'a> Segments<'a> {
 
     /// The length of the longest packet.
     pub fn longest(&self) -> usize {
-        self.header().len() + self.packet.payload().len().min(self.size)
+        self.packet.header().len() + self.packet.payload().len().min(self.size)
     }
 
     /// Writes the next packet into `buffer` and returns its length; nothing when all are written.
@@ -57,7 +57,7 @@ impl<'a> Segments<'a> {
         let from = self.written * self.size;
         let rest = self.packet.payload().get(from..).unwrap_or_default();
         let part = rest.get(..self.size).unwrap_or(rest);
-        let header = put(self.header(), buffer)?;
+        let header = put(self.packet.header(), buffer)?;
         let end = header + put(part, buffer.get_mut(header..).ok_or(ComposeError::NoRoom)?)?;
         let segment = buffer.get_mut(..end).ok_or(ComposeError::NoRoom)?;
         self.finish(segment, from)?;
@@ -65,15 +65,9 @@ impl<'a> Segments<'a> {
         Ok(Some(end))
     }
 
-    /// The headers that all segments have in common.
-    fn header(&self) -> &'a [u8] {
-        let length = self.packet.ip().header + self.packet.transport_header().len();
-        self.packet.bytes().get(..length).unwrap_or_default()
-    }
-
     fn finish(&self, segment: &mut [u8], from: usize) -> Result<(), ComposeError> {
         let ip = self.packet.ip();
-        if ip.source.is_ipv4() {
+        if ip.is_ipv4() {
             self.set_identification(segment);
         }
         set_length(segment, ip, segment.len())?;
@@ -81,7 +75,7 @@ impl<'a> Segments<'a> {
         let offset = u32::try_from(from).map_err(|_| ComposeError::TooLong)?;
         write_at(body, SEQUENCE_AT, &self.sequence.wrapping_add(offset).to_be_bytes());
         write_at(body, FLAGS_AT, &[self.flags_of_next().bits()]);
-        let pseudo_header = ip.transport.pseudo_header(ip.source, ip.destination, body.len());
+        let pseudo_header = ip.transport.pseudo_header(ip.sum_of_addresses(), body.len());
         set_checksum(body, ip.transport, pseudo_header);
         Ok(())
     }

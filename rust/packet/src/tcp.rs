@@ -1,7 +1,7 @@
 use std::fmt;
 
 use crate::error::PacketError;
-use crate::packet::{Body, Content};
+use crate::packet::{Body, Kind};
 
 /// What the header of a TCP segment says (RFC 9293, section 3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,22 +86,27 @@ impl fmt::Debug for TcpFlags {
 }
 
 impl Tcp {
+    /// Reads the header's length; its fields are read when they are asked for.
     #[inline]
-    pub(crate) fn read(body: &[u8]) -> Result<Body, PacketError> {
+    pub(crate) fn find(body: &[u8]) -> Result<Body<'_>, PacketError> {
         let fixed = body.first_chunk::<20>().ok_or(PacketError::Truncated)?;
         let header = usize::from(fixed[12] >> 4) * 4;
         if !(fixed.len()..=body.len()).contains(&header) {
             return Err(PacketError::BadHeaderLength);
         }
-        let tcp = Self {
+        Ok(Body { kind: Kind::Tcp(fixed), header, length: body.len() })
+    }
+
+    #[inline]
+    pub(crate) const fn read(fixed: &[u8; 20]) -> Self {
+        Self {
             source_port: u16::from_be_bytes([fixed[0], fixed[1]]),
             destination_port: u16::from_be_bytes([fixed[2], fixed[3]]),
             sequence: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
             acknowledgement: u32::from_be_bytes([fixed[8], fixed[9], fixed[10], fixed[11]]),
             flags: TcpFlags::from_bits(fixed[FLAGS_AT]),
             window: u16::from_be_bytes([fixed[14], fixed[15]]),
-        };
-        Ok(Body { content: Content::Tcp(tcp), header, length: body.len() })
+        }
     }
 
     /// The header without options, its checksum left open.

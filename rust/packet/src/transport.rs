@@ -57,13 +57,12 @@ impl Transport {
     /// What the checksum covers besides the transport header and what follows it (RFC 9293, section 3.1; RFC 8200,
     /// section 8.1).
     #[inline]
-    pub(crate) fn pseudo_header(self, source: IpAddr, destination: IpAddr, length: usize) -> Sum {
+    pub(crate) const fn pseudo_header(self, addresses: Sum, length: usize) -> Sum {
         if !self.covers_addresses() {
             return Sum::ZERO;
         }
         let length = Sum::of_word((length >> 16) as u16).plus(Sum::of_word(length as u16));
-        let addresses = sum_of_address(source).plus(sum_of_address(destination));
-        addresses.plus(length).plus(Sum::of_word(self.number().into()))
+        addresses.plus(length).plus(Sum::of_word(self.number() as u16))
     }
 
     /// A checksum as it is written: for UDP, where 0 means that there is none, 0 is written as its equal.
@@ -73,13 +72,5 @@ impl Transport {
             (Self::Udp, 0) => u16::MAX,
             (Self::Tcp | Self::Udp | Self::Icmp | Self::Icmpv6, checksum) => checksum,
         }
-    }
-}
-
-#[inline]
-fn sum_of_address(address: IpAddr) -> Sum {
-    match address {
-        IpAddr::V4(v4) => Sum::of(&v4.octets()),
-        IpAddr::V6(v6) => Sum::of(&v6.octets()),
     }
 }
