@@ -1,0 +1,211 @@
+//! What a data thread waits on: its UDP port, its inbox and its next deadline, nothing else.
+//!
+//! ```no_run
+//! use ztna_net::{clock::Clock, poll::Poller, udp::{Batch, Bind, UdpPort}};
+//!
+//! let mut port = UdpPort::bind(Bind::Dual)?;
+//! let (mut poller, post, mut inbox) = Poller::new::<String>(Clock, 1024)?; // `post` goes to the tasks
+//! poller.add(&mut port)?;
+//! let mut batch = Batch::new();
+//! # let (next_deadline, handle, open) = (|| None, |_: String| (), |_: &mut [u8]| ());
+//! while !inbox.is_abandoned() {
+//!     let now = poller.wait(&mut port, &inbox, next_deadline())?;
+//!     inbox.drain(256).for_each(handle); // first: a revocation overtakes packets
+//!     while port.recv(&mut batch)? {
+//!         batch.datagrams().for_each(|datagram| open(datagram.contents));
+//!     }
+//! }
+//! # drop(post);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use std::io;
+use std::time::Duration;
+
+use mio::{Events, Interest, Poll, Token, Waker};
+use ztna_model::Time;
+
+use crate::clock::Clock;
+use crate::inbox::{Inbox, Post};
+use crate::udp::UdpPort;
+
+/// Waits for whatever comes first.
+#[derive(Debug)]
+pub struct Poller {
+    poll: Poll,
+    events: Events,
+    clock: Clock,
+    /// Whether the poller also waits for room in the port's send buffer. Only while the port is blocked: else every
+    /// datagram that left would wake the thread.
+    awaits_room: bool,
+}
+
+impl Poller {
+    /// A poller, and the inbox of `capacity` messages that it waits on.
+    pub fn new<T>(clock: Clock, capacity: usize) -> io::Result<(Self, Post<T>, Inbox<T>)> {
+        let poll = Poll::new()?;
+        let (post, inbox) = Inbox::new(capacity, Waker::new(poll.registry(), INBOX)?);
+        let poller = Self { poll, events: Events::with_capacity(EVENTS), clock, awaits_room: false };
+        Ok((poller, post, inbox))
+    }
+
+    /// Waits on `port` as well; a poller has one port at a time.
+    pub fn add(&mut self, port: &mut UdpPort) -> io::Result<()> {
+        self.awaits_room = false;
+        self.poll.registry().register(port.socket(), UDP, Interest::READABLE)
+    }
+
+    /// Waits on `port` no longer, so that another can take its place (after a change of network).
+    pub fn remove(&mut self, port: &mut UdpPort) -> io::Result<()> {
+        self.poll.registry().deregister(port.socket())
+    }
+
+    /// Waits until `port` is readable (or has room again, if it was blocked), `inbox` holds something or has lost its
+    /// last sender, or `deadline` is past, and tells the time then. It may return early, and after a suspend late:
+    /// deadlines are compared with that time, not with having been woken.
+    pub fn wait<T>(
+        &mut self,
+        port: &mut UdpPort,
+        inbox: &Inbox<T>,
+        deadline: Option<Time>,
+    ) -> io::Result<Time> {
+        self.await_room(port)?;
+        let idle = inbox.may_sleep() && !port.is_readable();
+        let timeout = if idle { deadline.map(|d| d.since(self.clock.now())) } else { Some(Duration::ZERO) };
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(cause) if cause.kind() != io::ErrorKind::Interrupted => return Err(cause),
+            Ok(()) | Err(_) => {}
+        }
+        for event in self.events.iter().filter(|event| event.token() == UDP) {
+            port.is_ready(event.is_readable(), event.is_writable());
+        }
+        Ok(self.clock.now())
+    }
+
+    fn await_room(&mut self, port: &mut UdpPort) -> io::Result<()> {
+        if !port.is_blocked() && !self.awaits_room {
+            return Ok(());
+        }
+        // Registering anew also asks anew, so room that came since the port was blocked is noticed.
+        self.awaits_room = port.is_blocked();
+        let wanted =
+            if self.awaits_room { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        self.poll.registry().reregister(port.socket(), UDP, wanted)
+    }
+}
+
+const UDP: Token = Token(0);
+const INBOX: Token = Token(1);
+/// More than a poller has sources.
+const EVENTS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use ztna_model::{millis, secs};
+
+    use super::*;
+    use crate::inbox::PostError;
+    use crate::udp::{Batch, Bind, Transmit};
+
+    fn poller(capacity: usize) -> (Poller, UdpPort, Post<u32>, Inbox<u32>) {
+        let (mut poller, post, inbox) = Poller::new(Clock, capacity).unwrap();
+        let mut port = UdpPort::bind(Bind::LoopbackV4).unwrap();
+        poller.add(&mut port).unwrap();
+        (poller, port, post, inbox)
+    }
+
+    /// Receives what there is, so that the next wait waits.
+    fn quieten(poller: &mut Poller, port: &mut UdpPort, inbox: &Inbox<u32>) {
+        poller.wait(port, inbox, Some(Time::ZERO)).unwrap();
+        while port.recv(&mut Batch::new()).unwrap() {}
+    }
+
+    #[test]
+    fn a_wait_ends_at_its_deadline() {
+        let (mut poller, mut port, _post, inbox) = poller(1);
+        quieten(&mut poller, &mut port, &inbox);
+        let deadline = Clock.now() + millis(15);
+        let now = poller.wait(&mut port, &inbox, Some(deadline)).unwrap();
+        assert!(now >= deadline && now < deadline + secs(5), "{now:?} {deadline:?}");
+        assert!(poller.wait(&mut port, &inbox, Some(Time::ZERO)).unwrap() >= now);
+    }
+
+    /// Ten thousand messages come in through a full inbox, leave as datagrams and arrive at the same thread: nothing
+    /// is lost, nothing out of order.
+    #[test]
+    fn messages_become_datagrams() {
+        const COUNT: u32 = 10_000;
+        let (mut poller, mut port, post, mut inbox) = poller(64);
+        let sender = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                for number in 0..COUNT {
+                    post.send(number).await.unwrap();
+                }
+            });
+        });
+        let (mut batch, mut received) = (Batch::new(), Vec::new());
+        let destination = port.local_address();
+        while received.len() < COUNT as usize {
+            let give_up = Clock.now() + secs(10);
+            let now = poller.wait(&mut port, &inbox, Some(give_up)).unwrap();
+            assert!(now < give_up, "{} datagrams came", received.len());
+            for number in inbox.drain(16) {
+                let contents = &number.to_be_bytes();
+                port.send(&Transmit { destination, contents, segment_size: 0 }).unwrap();
+            }
+            while port.recv(&mut batch).unwrap() {
+                let numbers =
+                    batch.datagrams().map(|d| u32::from_be_bytes((&*d.contents).try_into().unwrap()));
+                received.extend(numbers);
+            }
+        }
+        assert_eq!(received, (0..COUNT).collect::<Vec<_>>());
+        sender.join().unwrap();
+        assert!(inbox.is_abandoned() && inbox.is_empty());
+    }
+
+    #[test]
+    fn many_messages_wake_once() {
+        let (mut poller, mut port, post, mut inbox) = poller(100);
+        quieten(&mut poller, &mut port, &inbox);
+        (0..100).for_each(|number| post.try_send(number).unwrap());
+        assert_eq!(post.try_send(100), Err(PostError::Full(100)));
+        poller.wait(&mut port, &inbox, None).unwrap();
+        assert_eq!(inbox.drain(30).last(), Some(29));
+        poller.wait(&mut port, &inbox, None).unwrap(); // some are left
+        assert_eq!(inbox.drain(100).count(), 70);
+        let deadline = Clock.now() + millis(15);
+        assert!(poller.wait(&mut port, &inbox, Some(deadline)).unwrap() >= deadline, "woken in vain");
+        drop(inbox);
+        assert_eq!(post.try_send(101), Err(PostError::Ended(101)));
+    }
+
+    #[test]
+    fn the_last_sender_to_go_wakes_the_thread() {
+        let (mut poller, mut port, post, inbox) = poller(1);
+        quieten(&mut poller, &mut port, &inbox);
+        let other = post.clone();
+        drop(post);
+        let goes = thread::spawn(move || drop(other));
+        while !inbox.is_abandoned() {
+            poller.wait(&mut port, &inbox, None).unwrap();
+        }
+        goes.join().unwrap();
+    }
+
+    #[test]
+    fn a_port_can_take_anothers_place() {
+        let (mut poller, mut first, _post, inbox) = poller(1);
+        let mut second = UdpPort::bind(Bind::LoopbackV4).unwrap();
+        poller.remove(&mut first).unwrap();
+        poller.add(&mut second).unwrap();
+        quieten(&mut poller, &mut second, &inbox);
+        let destination = second.local_address();
+        first.send(&Transmit { destination, contents: b"x", segment_size: 0 }).unwrap();
+        poller.wait(&mut second, &inbox, None).unwrap();
+        assert!(second.recv(&mut Batch::new()).unwrap());
+    }
+}
