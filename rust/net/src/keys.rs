@@ -1,3 +1,5 @@
+//! Signing keys in this process's memory.
+
 use std::fmt;
 
 use ring::rand::SystemRandom;

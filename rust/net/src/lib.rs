@@ -1,4 +1,28 @@
 //! Real sockets, TUN devices, TLS, the clock and the random source, in batches; shared by both ends.
+//!
+//! ```text
+//!            tasks ── Post ──┐                        control plane, applications
+//!                            ▼                                    │
+//! tunnel ⇄ GsoBuffer,   Poller: inbox,                     tcp · tls · uds
+//!          Batch     ⇄  port, deadline                      (tokio)
+//!          (udp)        (one data thread)
+//! ```
+//!
+//! Everything here does and nothing decides: time, chance and sockets enter the product here and nowhere else.
 
+pub mod clock; // the one file that reads the clock
 pub mod random; // the one file that reads the random source
+
+pub mod inbox; // what tasks tell a data thread
+pub mod poll; // what a data thread waits on
+pub mod udp; // its UDP port, many datagrams a system call
+
+pub mod tcp; // listeners and connections
+pub mod tls; // who is at the other end of them
+pub mod uds; // the administrator's socket
+
+pub mod fs; // files that nobody else may read
 pub mod keys; // signing keys in this process's memory
+
+#[cfg(test)]
+mod testing; // directories that go with their test
