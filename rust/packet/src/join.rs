@@ -46,8 +46,8 @@ pub struct JoinedHeader {
 pub enum ChecksumDepth {
     /// Entirely.
     Whole,
-    /// The addresses, protocol and length alone: whoever takes the packet adds the rest, as `VIRTIO_NET_HDR_F_NEEDS_CSUM`
-    /// asks for.
+    /// The addresses, protocol and length alone: whoever takes the packet adds the rest, as
+    /// `VIRTIO_NET_HDR_F_NEEDS_CSUM` asks for.
     PseudoHeader,
 }
 
