@@ -2,6 +2,11 @@
 //! with a part of its key, the item that holds the part before it, and where its value lies. All numbers are
 //! little-endian, and none is believed: what points outside the file is not there.
 
+/// Whether this is such a file at all.
+pub(super) fn is_database(file: &[u8]) -> bool {
+    Items::of(file).is_some()
+}
+
 /// The value of `/a/key/like/this` as it was serialised: its bytes, a zero, and the type's letter.
 pub(super) fn value<'a>(file: &'a [u8], key: &str) -> Option<&'a [u8]> {
     let items = Items::of(file)?;
@@ -139,6 +144,7 @@ mod tests {
             ["dconf-empty.gvdb", "dconf-truncated.gvdb", "dconf-own-parent.gvdb", "dconf-other-end.gvdb"]
         {
             assert_eq!(value(&corpus(name), LOCK), None, "{name}");
+            assert_eq!(is_database(&corpus(name)), name == "dconf-own-parent.gvdb", "{name}");
         }
     }
 

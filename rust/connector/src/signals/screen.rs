@@ -68,7 +68,8 @@ fn dconf(root: &Root, home: &str, schema: &str) -> Seen {
     let mut databases = Vec::new();
     for path in paths.iter().filter(|path| root.has(path)) {
         match root.bytes(path) {
-            Ok(bytes) => databases.push(bytes),
+            Ok(bytes) if gvdb::is_database(&bytes) => databases.push(bytes),
+            Ok(_) => return Seen::unknown(format!("`{path}` cannot be understood."), path.as_str()),
             Err(error) => return Seen::unreadable(path, &error),
         }
     }
@@ -104,15 +105,16 @@ mod tests {
 
     use super::super::tree::Tree;
 
+    macro_rules! corpus {
+        ($name:literal) => {
+            include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/corpus/connector/", $name))
+        };
+    }
+
     const GNOME: &str = "UID=1000\nUSER=ana\nACTIVE=1\nREMOTE=0\nTYPE=wayland\nCLASS=user\nDESKTOP=gnome\n";
-    const LOCK_OFF: &[u8] = include_bytes!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/corpus/connector/dconf-lock-off.gvdb"
-    ));
-    const NEVER_IDLE: &[u8] = include_bytes!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/corpus/connector/dconf-never-idle.gvdb"
-    ));
+    const LOCK_OFF: &[u8] = corpus!("dconf-lock-off.gvdb");
+    const LOCK_ON: &[u8] = corpus!("dconf-lock-on.gvdb");
+    const NEVER_IDLE: &[u8] = corpus!("dconf-never-idle.gvdb");
 
     /// A machine with one session, in which files are as given.
     fn at(session: &str) -> Tree {
@@ -137,7 +139,14 @@ mod tests {
         at(GNOME)
             .folder("/home/ana/.config/dconf/user")
             .shows(ScreenLock, "unknown: `/home/ana/.config/dconf/user`");
-        // The user's own setting comes before the system's.
+        for broken in ["", "GVariant", "GVariant\0\0\0\0\0\0\0\0\u{7f}\0\0\0\u{7f}\u{7f}\0\0"] {
+            let tree = at(GNOME).file("/home/ana/.config/dconf/user", broken);
+            tree.shows(ScreenLock, "unknown: `/home/ana/.config/dconf/user` cannot be understood.");
+        }
+        // A person's own setting comes before the system's.
+        let own = shared("user-db:user\nsystem-db:local\n").file("/home/ana/.config/dconf/user", LOCK_ON);
+        own.shows(ScreenLock, "yes");
+        // Ubuntu shares GNOME's settings, Cinnamon has its own.
         at(&GNOME.replace("gnome", "ubuntu"))
             .file("/home/ana/.config/dconf/user", LOCK_OFF)
             .shows(ScreenLock, "no");
