@@ -1,0 +1,74 @@
+use ztna_model::DenyReason;
+use ztna_packet::{Content, Packet, parse};
+use ztna_policy::{Scope, Slot, Verdict, Via};
+use ztna_tunnel::PeerId;
+
+use crate::datapath::{Datapath, Side};
+use crate::sink::Datagrams;
+
+/// What became of a packet that was to be sealed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sealed {
+    /// It is in the send buffer, or waits for a session.
+    Sent,
+    /// It waits for a lease: the client is to ask for this rule's resource, and to come back with the packet.
+    Ask(Slot),
+    /// It was dropped, and why. The client can answer the application with [`ztna_packet::refuse`].
+    Denied(DenyReason),
+    /// The tunnel could not take it.
+    Lost,
+}
+
+impl Datapath {
+    /// Judges a packet of the device's own (at the client) and seals it for the gateway its rule names.
+    pub fn seal(&mut self, packet: &[u8], sink: &mut impl Datagrams) -> Sealed {
+        debug_assert_eq!(self.side, Side::Client, "a gateway seals for somebody");
+        let verdict = match parse(packet).as_ref().map(flow) {
+            Ok(Some(flow)) => self.table.outgoing(Scope::DEVICE, &flow, packet.len()),
+            Ok(None) => Verdict::Deny(DenyReason::NoRule),
+            Err(_) => Verdict::Deny(DenyReason::UnreadablePacket),
+        };
+        match verdict {
+            Verdict::Allow(slot) => match self.table.rule(slot).map(|rule| PeerId::from_number(rule.via.0)) {
+                Some(peer) if self.encapsulate(peer, packet, sink) => Sealed::Sent,
+                Some(_) => Sealed::Lost,
+                None => self.deny(DenyReason::NoRule),
+            },
+            Verdict::Ask(slot) => Sealed::Ask(slot),
+            Verdict::Deny(reason) => self.deny(reason),
+        }
+    }
+
+    /// Judges a packet from the site (at the gateway) and seals it for `peer`: only as part of a flow that the peer
+    /// has opened.
+    pub fn seal_for(&mut self, peer: PeerId, packet: &[u8], sink: &mut impl Datagrams) -> Sealed {
+        debug_assert_eq!(self.side, Side::Gateway, "a client seals for the gateway its rule names");
+        let scope = Scope(peer.number());
+        let verdict = match parse(packet).as_ref().map(Packet::content) {
+            Ok(Content::IcmpError(error)) => self.table.returning_error(scope, Via::SITE, &error.about),
+            Ok(Content::Tcp(_) | Content::Udp(_) | Content::Echo(_)) => {
+                match parse(packet).as_ref().map(flow) {
+                    Ok(Some(flow)) => self.table.returning(scope, Via::SITE, &flow, packet.len()),
+                    Ok(None) | Err(_) => Verdict::Deny(DenyReason::UnreadablePacket),
+                }
+            }
+            Err(_) => Verdict::Deny(DenyReason::UnreadablePacket),
+        };
+        match verdict {
+            Verdict::Allow(_) if self.encapsulate(peer, packet, sink) => Sealed::Sent,
+            Verdict::Allow(_) => Sealed::Lost,
+            // Nothing on the site's side is asked about.
+            Verdict::Ask(_) => self.deny(DenyReason::NoRule),
+            Verdict::Deny(reason) => self.deny(reason),
+        }
+    }
+
+    fn deny(&mut self, reason: DenyReason) -> Sealed {
+        self.counters.count(reason);
+        Sealed::Denied(reason)
+    }
+}
+
+fn flow(packet: &Packet<'_>) -> Option<ztna_model::Flow> {
+    packet.flow()
+}
