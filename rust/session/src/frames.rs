@@ -1,0 +1,92 @@
+use ztna_api::device::{Mine, NoticeEvent, ToDevice, Welcome};
+use ztna_api::keyset::KeySet;
+use ztna_model::{EndReason, Time};
+
+use crate::output::Output;
+use crate::session::Session;
+use crate::state::Why;
+use crate::stream::{Open, Patience, Stream};
+use crate::transitions::Happened;
+
+impl Session {
+    /// The broker said something.
+    pub fn handle_frame(&mut self, frame: ToDevice, now: Time) {
+        if let Stream::Open(open) = &mut self.stream {
+            open.heard();
+        }
+        match frame {
+            ToDevice::Welcome(welcome) => self.welcomed(welcome, now),
+            ToDevice::Waiting(waiting) => {
+                self.happen(Happened::KeptWaiting { code: waiting.code });
+            }
+            ToDevice::Nonces(nonces) => {
+                if let Stream::Open(open) = &mut self.stream {
+                    open.add_nonces(nonces.nonces);
+                }
+                self.sign_statements(now);
+            }
+            ToDevice::FactsPlease(please) => {
+                if let Stream::Open(open) = &mut self.stream {
+                    open.add_nonces(vec![please.nonce]);
+                }
+                self.read_signals(now);
+            }
+            ToDevice::Facts(facts) => {
+                self.facts.graded = facts.facts;
+                self.judge();
+                self.push(Output::Changed);
+            }
+            ToDevice::Resources(resources) => self.know_resources(resources.visible),
+            ToDevice::Changed(changed) => self.change_resources(changed.visible, changed.gone),
+            ToDevice::Granted(granted) => {
+                self.allow(granted.grant.clone());
+                self.answer_covered(granted.request, &granted.grant);
+            }
+            ToDevice::Refused(refused) => self.refuse_asked(refused.request, refused.decision),
+            ToDevice::Over(over) => self.disallow(over.lease, over.reason),
+            ToDevice::IsYours(asked) => {
+                let mine = self.account.as_ref().is_some_and(|account| account.links.are(asked.next));
+                self.push(Output::Send(Box::new(Mine { next: asked.next, mine }.into())));
+            }
+            ToDevice::Notice(notice) => self.tell(notice.event),
+            ToDevice::Ended(ended) => self.ended(ended.reason),
+        }
+    }
+
+    fn welcomed(&mut self, welcome: Welcome, now: Time) {
+        let Some(account) = &mut self.account else { return };
+        account.links.welcomed();
+        account.person = Some(welcome.person);
+        // A key set that is not newer, or not under the pinned root, leaves the known one in place.
+        if let Ok(keys) =
+            KeySet::verify(&welcome.keys, &account.discovery.org, &account.root, account.keys.seq)
+        {
+            account.keys = keys;
+        }
+        self.stream = Stream::Open(Open::new(welcome.nonces));
+        self.patience = Patience::default();
+        self.lost_at = None;
+        self.sign_in_by = Some(welcome.sign_in_by);
+        self.resources.known = false;
+        self.facts.graded.clear();
+        self.facts.asked(welcome.facts_max_age_s);
+        self.save();
+        self.happen(Happened::Welcomed);
+        self.state_tunnel_key(now);
+        self.read_signals(now);
+    }
+
+    fn ended(&mut self, reason: EndReason) {
+        self.sign_out_here(Some(Why::Ended(reason)));
+    }
+
+    fn tell(&mut self, event: NoticeEvent) {
+        self.told.push(event);
+        let excess = self.told.len().saturating_sub(MOST_TOLD);
+        self.told.drain(..excess);
+        self.push(Output::Changed);
+    }
+}
+
+/// Notices kept to be shown.
+const MOST_TOLD: usize = 16;

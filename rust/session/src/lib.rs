@@ -1,0 +1,35 @@
+//! Decides what the client does next; the only crate that sees all five modules.
+//!
+//! ```text
+//!   commands ──▶ ┌─────────────────────────────────────────┐ ──▶ HTTP calls, the stream, the browser
+//!   answers  ──▶ │ Session: auth · posture · policy · tunnel │ ──▶ Plane: keys, peers, grants for the data thread
+//!   frames   ──▶ │          · proxy         state (a picture │ ──▶ answers to local applications
+//!   dials    ──▶ └─────────────── in `transitions.rs`) ──────┘ ──▶ what to keep on disk, what to show
+//! ```
+//!
+//! One law: *after each `handle…`, drain [`Session::poll`]*; come back at [`Session::next_wake`].
+
+mod state; // what the person sees, and what it lets through
+pub use state::{State, Through};
+
+mod transitions; // the life of a client, in one `match`
+
+mod output; // what to do
+pub use output::{CallId, DialId, Output, Plane};
+
+mod session; // what arrives
+pub use session::{Dial, Profile, Session};
+
+mod account; // who is signed in
+mod sign_in; // getting in, staying in, leaving
+mod stream; // the control stream: links, nonces, presence
+mod frames; // what the broker says
+mod dials; // what local applications ask for
+mod facts; // what the device says about itself
+mod resources; // what may be known of, and what is granted
+
+mod snapshot; // all that can be shown
+pub use snapshot::{Snapshot, Told};
+
+mod saved; // what survives a restart
+pub use saved::{Saved, SavedError};
