@@ -102,6 +102,7 @@ const fn failing(kind: FactKind) -> Advice {
             "This machine has no firewall on.",
             &[
                 "Debian and Ubuntu: `sudo apt install ufw && sudo ufw enable`",
+                "If you work on this machine over SSH, first: `sudo ufw allow OpenSSH`",
                 "Fedora and its relatives: `sudo systemctl enable --now firewalld`",
             ],
         ),
