@@ -1,0 +1,162 @@
+use ztna_model::{Flow, Protocol};
+
+use crate::chain::{Chain, Links};
+use crate::index::Index;
+use crate::key::{HashKey, Key};
+use crate::rule::Via;
+use crate::verdict::Slot;
+
+/// The live flows, each with the slot of its rule. Decides nothing: it finds, keeps order by age, and stays in its
+/// room.
+pub(crate) struct Flows {
+    index: Index,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    most: u32,
+    by_rule: Links,
+    by_age: Ages,
+    // The flows met last, each where its ports point. A guess, checked in full: who makes guesses collide wins nothing
+    // but the way through the index.
+    recent: Vec<u32>,
+}
+
+/// One live flow: one cache line.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(crate) struct Entry {
+    pub(crate) key: Key,
+    /// The rule it lives under.
+    pub(crate) slot: Slot,
+    /// From whom its answers must come.
+    pub(crate) via: Via,
+    /// The second in which its last packet passed.
+    pub(crate) seen: u32,
+}
+
+/// The flows in the order of their last packets, the longest silent first. Two queues, each with one limit.
+struct Ages {
+    links: Links,
+    long: Chain,
+    short: Chain,
+}
+
+impl Flows {
+    /// Room for `most` flows.
+    pub(crate) fn with_room(most: u32) -> Self {
+        Self {
+            index: Index::with_room(most),
+            entries: Vec::with_capacity(most as usize),
+            free: Vec::with_capacity(most as usize),
+            most,
+            by_rule: Links::with_room(most),
+            by_age: Ages { links: Links::with_room(most), long: Chain::EMPTY, short: Chain::EMPTY },
+            recent: vec![NONE; RECENT],
+        }
+    }
+
+    /// What [`Flows::with_room`] takes, in bytes.
+    pub(crate) const fn bytes(most: u32) -> usize {
+        let entries = most as usize * (size_of::<Entry>() + size_of::<u32>());
+        Index::bytes(most) + entries + 2 * Links::bytes(most) + RECENT * size_of::<u32>()
+    }
+
+    /// How many there are.
+    pub(crate) const fn count(&self) -> u32 {
+        (self.entries.len() - self.free.len()) as u32
+    }
+
+    /// The flow with this key, and its number.
+    #[inline(always)]
+    pub(crate) fn find(&mut self, secret: &HashKey, key: &Key) -> Option<(u32, &Entry)> {
+        let is_meant = |number: u32| self.entries.get(number as usize).is_some_and(|entry| entry.key.is(key));
+        let recent = self.recent.get_mut(guess(key))?;
+        if !is_meant(*recent) {
+            *recent = self.index.find(key.hash(secret), is_meant)?;
+        }
+        Some((*recent, self.entries.get(*recent as usize)?))
+    }
+
+    /// Notes that a packet of flow `number` passes in second `now`.
+    #[inline(always)]
+    pub(crate) fn touch(&mut self, number: u32, now: u32) {
+        if let Some(entry) = self.entries.get_mut(number as usize)
+            && entry.seen != now
+        {
+            entry.seen = now;
+            let (links, chain) = self.by_age.queue(entry.key.protocol());
+            links.leave(chain, number);
+            links.join(chain, number);
+        }
+    }
+
+    /// Begins a flow that is not there, as the youngest of its rule's `siblings`. Whether there was room.
+    pub(crate) fn open(&mut self, secret: &HashKey, entry: Entry, siblings: &mut Chain) -> bool {
+        let Some(number) = self.vacancy(entry) else { return false };
+        self.index.insert(entry.key.hash(secret), number);
+        self.by_rule.join(siblings, number);
+        let (links, chain) = self.by_age.queue(entry.key.protocol());
+        links.join(chain, number);
+        true
+    }
+
+    fn vacancy(&mut self, entry: Entry) -> Option<u32> {
+        if let Some(number) = self.free.pop() {
+            *self.entries.get_mut(number as usize)? = entry;
+            return Some(number);
+        }
+        let number = u32::try_from(self.entries.len()).ok().filter(|number| *number < self.most)?;
+        self.entries.push(entry);
+        Some(number)
+    }
+
+    /// Ends flow `number`, one of its rule's `siblings`.
+    pub(crate) fn close(&mut self, secret: &HashKey, number: u32, siblings: &mut Chain) -> Option<Flow> {
+        let key = self.entries.get(number as usize)?.key;
+        self.index.remove(key.hash(secret), number);
+        self.by_rule.leave(siblings, number);
+        let (links, chain) = self.by_age.queue(key.protocol());
+        links.leave(chain, number);
+        self.free.push(number);
+        // INVARIANT: no way leads to a free entry.
+        if let Some(recent) = self.recent.get_mut(guess(&key)).filter(|recent| **recent == number) {
+            *recent = NONE;
+        }
+        Some(key.flow())
+    }
+
+    /// A flow that has been silent for too long by second `now`, and its number.
+    pub(crate) fn idle(&self, now: u32) -> Option<(u32, &Entry)> {
+        let oldest = |chain: &Chain, limit| {
+            let number = chain.first()?;
+            let entry = self.entries.get(number as usize)?;
+            (now.saturating_sub(entry.seen) > limit).then_some((number, entry))
+        };
+        oldest(&self.by_age.short, IDLE_SHORT).or_else(|| oldest(&self.by_age.long, IDLE_LONG))
+    }
+}
+
+impl Ages {
+    const fn queue(&mut self, protocol: Protocol) -> (&mut Links, &mut Chain) {
+        match protocol {
+            Protocol::Tcp => (&mut self.links, &mut self.long),
+            Protocol::Udp | Protocol::IcmpEcho => (&mut self.links, &mut self.short),
+        }
+    }
+}
+
+/// Where in `recent` a flow would be.
+#[inline(always)]
+const fn guess(key: &Key) -> usize {
+    key.ports() as usize % RECENT
+}
+
+const RECENT: usize = 4_096;
+
+// No flow: beyond every room.
+const NONE: u32 = u32::MAX;
+
+// Seconds of silence that a flow outlives: TCP's are RFC 5382's (REQ-5), UDP's and echo's RFC 4787's (REQ-5).
+const IDLE_LONG: u32 = 2 * 3600 + 4 * 60;
+const IDLE_SHORT: u32 = 2 * 60;
+
+const _: () = assert!(size_of::<Entry>() == 64);
