@@ -3,9 +3,9 @@
 //! ```text
 //!            tasks ── Post ──┐                        control plane, applications
 //!                            ▼                                    │
-//! tunnel ⇄ GsoBuffer,   Poller: inbox,                     tcp · tls · uds
-//!          Batch     ⇄  port, deadline                      (tokio)
-//!          (udp)        (one data thread)
+//! tunnel ⇄ UdpPort ⇄ Poller: inbox,                        tcp · tls · uds
+//!                    port, deadline                          (tokio)
+//!                    (one data thread)
 //! ```
 //!
 //! Everything here does and nothing decides: time, chance and sockets enter the product here and nowhere else.

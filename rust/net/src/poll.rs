@@ -14,6 +14,7 @@
 //!     while port.recv(&mut batch)? {
 //!         batch.datagrams().for_each(|datagram| open(datagram.contents));
 //!     }
+//!     port.flush().ok(); // what was sealed meanwhile; an error concerns one destination alone
 //! }
 //! # drop(post);
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -1,93 +1,117 @@
 //! One UDP socket of a data thread: many datagrams a system call, where the machine can.
 //!
 //! ```text
-//! out: tunnel seals into → GsoBuffer ─ flush ─→ UdpPort ──→ kernel cuts segments
-//! in:  kernel joins segments ──→ UdpPort ─ recv ─→ Batch → datagrams, one after another
+//! out: a tunnel seals into room() … commit(), room() … commit() ─ flush ─→ the kernel cuts segments
+//! in:  the kernel joins segments ─ recv ─→ Batch → datagrams, one after another
 //! ```
+//!
+//! What is sealed is not copied again on its way to the kernel, and nothing is allocated for a datagram.
 
 use std::io;
 use std::net::SocketAddr;
 
-use mio::net::UdpSocket;
-use quinn_udp::{UdpSockRef, UdpSocketState};
-
-mod bind;
+mod bind; // what a port is open to
 pub use bind::{Bind, BindError};
 
-mod batch;
+mod batch; // what one system call received
 pub use batch::{Batch, Datagram};
 
-mod gso;
-pub use gso::GsoBuffer;
+mod segments; // what one system call is to send
 
-mod send;
-pub use send::{SendError, Sent, Transmit};
+mod wire; // the socket, and what the kernel says to what is sent
+pub use wire::{SendError, Sent, Transmit};
 
-mod offload;
+mod offload; // what the kernel does for us, in words
 pub use offload::{Offloads, Segmentation};
 
 #[cfg(test)]
 mod tests;
 
+use segments::Segments;
+use wire::Wire;
+
 /// An unconnected UDP socket on an ephemeral port, for use on one thread together with a [`crate::poll::Poller`].
 #[derive(Debug)]
 pub struct UdpPort {
-    socket: UdpSocket,
-    kernel: UdpSocketState,
-    bound: Bind,
-    address: SocketAddr,
-    segmentation: Segmentation,
-    max_segments: usize,
+    wire: Wire,
+    outgoing: Segments,
+    lost: u64,
     /// Whether there may be something to receive: true from the poller's word until the kernel has no more.
     readable: bool,
-    /// Whether the kernel's send buffer was full at the last attempt.
-    blocked: bool,
 }
 
 impl UdpPort {
     /// Opens a port. [`Bind::Dual`] becomes [`Bind::V4`] on a machine without IPv6.
     pub fn bind(wanted: Bind) -> Result<Self, BindError> {
-        let refused = |cause| BindError { wanted, cause };
-        let (socket, bound) = bind::open(wanted).map_err(refused)?;
-        let kernel = UdpSocketState::new(UdpSockRef::from(&socket)).map_err(refused)?;
-        let address = socket.local_addr().map_err(refused)?;
-        let supported = kernel.max_gso_segments() > 1;
-        let segmentation = if supported { Segmentation::On } else { Segmentation::Unsupported };
-        let socket = UdpSocket::from_std(socket);
-        let max_segments = gso::MAX_SEGMENTS;
-        Ok(Self {
-            socket,
-            kernel,
-            bound,
-            address,
-            segmentation,
-            max_segments,
-            readable: true,
-            blocked: false,
-        })
+        let wire = Wire::open(wanted).map_err(|cause| BindError { wanted, cause })?;
+        Ok(Self { wire, outgoing: Segments::new(), lost: 0, readable: true })
     }
 
     /// Where it receives: the port is the kernel's choice, the address unspecified unless it is loopback.
     pub const fn local_address(&self) -> SocketAddr {
-        self.address
+        self.wire.address()
     }
 
     /// What it is open to.
     pub const fn bound(&self) -> Bind {
-        self.bound
+        self.wire.bound()
     }
 
     /// Fills `batch` with what waits, without waiting; false when nothing did. To be called until it says so, or
     /// until enough has been done for this turn: the poller does not wait while a port is readable.
     pub fn recv(&mut self, batch: &mut Batch) -> io::Result<bool> {
-        match batch.fill(|buffers, meta| self.kernel.recv(UdpSockRef::from(&self.socket), buffers, meta)) {
-            Ok(()) => Ok(true),
-            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
-                self.readable = false;
+        self.readable = self.wire.recv(batch)?;
+        Ok(self.readable)
+    }
+
+    /// Where to write the next datagram to `destination`, of at most `length` bytes (65,000 at most, or there is no
+    /// room): all the room there is, and never less than 512 bytes. Datagrams that it cannot leave together with are
+    /// sent first. If the kernel has no room for those they are lost, so look at [`UdpPort::is_blocked`] before
+    /// sealing what can wait.
+    pub fn room(&mut self, destination: SocketAddr, length: usize) -> &mut [u8] {
+        if !self.outgoing.fits(destination, length) {
+            self.flush_or_lose();
+        }
+        self.outgoing.room(destination, length).unwrap_or_default()
+    }
+
+    /// The first `length` bytes of the room given last are a datagram; of 0 bytes, an empty one, which only opens a
+    /// path. Without this the room was not used.
+    pub fn commit(&mut self, length: usize) {
+        if length > 0 {
+            self.outgoing.commit(length);
+        } else if let Some(destination) = self.outgoing.destination() {
+            let empty = Transmit { destination, contents: &[], segment_size: 0 };
+            if !matches!(self.wire.send(&empty), Ok(Sent::All)) {
+                self.lost += 1;
+            }
+        }
+    }
+
+    /// Sends what was sealed; to be called at the end of each turn. True when all of it is gone, false when the
+    /// kernel has no room for the rest: that stays for the next flush, when the poller says that there is room. After
+    /// an error it is lost, as datagrams may be at any time; only those to one destination are concerned.
+    pub fn flush(&mut self) -> Result<bool, SendError> {
+        let Some(transmit) = self.outgoing.transmit() else { return Ok(true) };
+        match self.wire.send(&transmit) {
+            Ok(Sent::All) => {
+                self.outgoing.clear();
+                Ok(true)
+            }
+            Ok(Sent::Part(bytes)) => {
+                self.outgoing.take(bytes);
                 Ok(false)
             }
-            Err(cause) => Err(cause),
+            Err(cause) => {
+                self.lose();
+                Err(cause)
+            }
         }
+    }
+
+    /// Sends datagrams that are elsewhere, without waiting and apart from those that were sealed here.
+    pub fn send(&mut self, transmit: &Transmit<'_>) -> Result<Sent, SendError> {
+        self.wire.send(transmit)
     }
 
     /// Whether there may be something to receive.
@@ -97,31 +121,44 @@ impl UdpPort {
 
     /// Whether the kernel's send buffer was full, and the poller has not yet said that there is room again.
     pub const fn is_blocked(&self) -> bool {
-        self.blocked
+        self.wire.is_blocked()
+    }
+
+    /// How many sealed datagrams never left this machine.
+    pub const fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// What the kernel does for this port, for `status`.
     pub fn offloads(&self) -> Offloads {
-        let socket = UdpSockRef::from(&self.socket);
-        Offloads {
-            segmentation: self.segmentation,
-            receive: self.kernel.gro_segments() > 1,
-            receive_buffer: self.kernel.recv_buffer_size(UdpSockRef::from(&self.socket)).unwrap_or(0),
-            send_buffer: self.kernel.send_buffer_size(socket).unwrap_or(0),
-        }
+        self.wire.offloads()
     }
 
     /// Hands every datagram to the kernel by itself from here on.
-    pub fn turn_off_segmentation(&mut self) {
-        self.segmentation = Segmentation::TurnedOff;
+    pub const fn turn_off_segmentation(&mut self) {
+        self.wire.turn_off_segmentation();
     }
 
-    pub(crate) const fn socket(&mut self) -> &mut UdpSocket {
-        &mut self.socket
+    pub(crate) const fn socket(&mut self) -> &mut mio::net::UdpSocket {
+        self.wire.socket()
     }
 
     pub(crate) const fn is_ready(&mut self, readable: bool, writable: bool) {
         self.readable |= readable;
-        self.blocked &= !writable;
+        if writable {
+            self.wire.unblock();
+        }
+    }
+
+    fn flush_or_lose(&mut self) {
+        match self.flush() {
+            Ok(true) => {}
+            Ok(false) => self.lose(),
+            Err(cause) => tracing::trace!(%cause, "datagrams were lost"),
+        }
+    }
+
+    fn lose(&mut self) {
+        self.lost += self.outgoing.clear();
     }
 }

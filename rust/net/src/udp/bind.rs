@@ -49,7 +49,8 @@ impl Bind {
             Self::LoopbackV4 => destination.is_ipv4() && address.is_loopback(),
             Self::LoopbackV6 => destination.is_ipv6() && address.is_loopback(),
         };
-        fits && scoped && destination.port() != 0 && !address.is_unspecified() && !is_mapped(destination)
+        let somebody = !address.is_unspecified() && !address.is_multicast() && destination.port() != 0;
+        fits && scoped && somebody && !is_mapped(destination)
     }
 
     fn address(self) -> SocketAddr {

@@ -47,18 +47,15 @@ impl End {
 /// Sends datagrams of these sizes from one port to the other, and compares what arrives.
 fn check(sender: &mut End, receiver: &mut End, sizes: &[usize]) {
     let destination = receiver.address();
-    let mut buffer = GsoBuffer::new();
     let mut expected = Vec::new();
     for (number, size) in sizes.iter().enumerate() {
-        if !buffer.fits(destination, *size) {
-            assert!(sender.port.flush(&mut buffer).unwrap());
-        }
         let datagram = vec![u8::try_from(number % 256).unwrap(); *size];
-        buffer.room(destination, *size).unwrap()[..*size].copy_from_slice(&datagram);
-        buffer.commit(*size);
+        sender.port.room(destination, *size)[..*size].copy_from_slice(&datagram);
+        sender.port.commit(*size);
         expected.push((sender.address(), datagram));
     }
-    assert!(sender.port.flush(&mut buffer).unwrap());
+    assert!(sender.port.flush().unwrap());
+    assert_eq!(sender.port.lost(), 0);
     assert_eq!(receiver.receive(sizes.len()), expected);
 }
 
@@ -98,7 +95,7 @@ fn a_kernel_that_refuses_segmentation_is_asked_once() {
     if sender.port.offloads().segmentation != Segmentation::On {
         return;
     }
-    sender.port.max_segments = 1000; // more than any kernel takes
+    sender.port.wire.max_segments = 1000; // more than any kernel takes
     let contents: Vec<u8> = (0..150).collect();
     let transmit = Transmit { destination: receiver.address(), contents: &contents, segment_size: 1 };
     assert_eq!(sender.port.send(&transmit).unwrap(), Sent::All);
@@ -113,7 +110,7 @@ fn a_bad_destination_does_not_cost_the_offload() {
     let mut port = UdpPort::bind(Bind::LoopbackV4).unwrap();
     let before = port.offloads();
     let mapped = "[::ffff:127.0.0.1]:9";
-    for text in ["127.0.0.1:0", "192.0.2.1:9", "0.0.0.0:9", "[::1]:9", mapped] {
+    for text in ["127.0.0.1:0", "192.0.2.1:9", "0.0.0.0:9", "224.0.0.1:9", "[::1]:9", mapped] {
         let destination = text.parse().unwrap();
         let sent = port.send(&Transmit { destination, contents: &[0; 300], segment_size: 100 });
         assert!(matches!(sent, Err(SendError::OutOfReach { .. })), "{text}: {sent:?}");
@@ -143,6 +140,7 @@ fn a_port_open_to_both_families_shows_ipv4_as_ipv4() {
     assert_eq!(received[0], (v4.address(), b"ping ".to_vec()));
     dual.port.send(&transmit(v4.address())).unwrap();
     let back = v4.receive(3);
+    assert_eq!(dual.port.offloads().segmentation, v4.port.offloads().segmentation);
     assert_eq!(back[2], ((IpAddr::from(Ipv4Addr::LOCALHOST), port).into(), b"pong".to_vec()));
 }
 
@@ -152,6 +150,9 @@ fn an_empty_datagram_opens_a_path_and_is_not_seen() {
     let destination = receiver.address();
     let empty = Transmit { destination, contents: &[], segment_size: 0 };
     assert_eq!(sender.port.send(&empty).unwrap(), Sent::All);
+    sender.port.room(destination, 0);
+    sender.port.commit(0);
+    assert_eq!(sender.port.lost(), 0);
     let one = Transmit { destination, contents: b"x", segment_size: 0 };
     assert_eq!(sender.port.send(&one).unwrap(), Sent::All);
     assert_eq!(receiver.receive(1), [(sender.address(), b"x".to_vec())]);
@@ -171,7 +172,7 @@ fn a_blocked_port_is_woken_when_there_is_room() {
     let mut end = End::new(Bind::LoopbackV4);
     assert!(!end.port.recv(&mut end.batch).unwrap());
     for _ in 0..3 {
-        end.port.blocked = true; // loopback never blocks by itself
+        end.port.wire.blocked = true; // loopback never blocks by itself
         while end.port.is_blocked() {
             end.poller.wait(&mut end.port, &end.inbox, None).unwrap();
         }
@@ -181,16 +182,29 @@ fn a_blocked_port_is_woken_when_there_is_room() {
 #[test]
 fn what_the_kernel_did_not_take_leaves_with_the_next_flush() {
     let (mut sender, mut receiver) = (End::new(Bind::LoopbackV4), End::new(Bind::LoopbackV4));
-    let mut buffer = GsoBuffer::new();
     let destination = receiver.address();
     for number in 0..4 {
-        buffer.room(destination, 100).unwrap()[..100].fill(number);
-        buffer.commit(100);
+        sender.port.room(destination, 100)[..100].fill(number);
+        sender.port.commit(100);
     }
-    buffer.take(200);
-    assert!(!buffer.fits(destination, 100), "a batch that has begun to leave is closed");
-    assert!(sender.port.flush(&mut buffer).unwrap());
+    sender.port.outgoing.take(200);
+    assert!(!sender.port.outgoing.fits(destination, 100), "a batch that has begun to leave is closed");
+    assert!(sender.port.flush().unwrap());
     let received = receiver.receive(2);
     assert_eq!(received.iter().map(|(_, bytes)| bytes[0]).collect::<Vec<_>>(), [2, 3]);
-    assert!(buffer.is_empty() && sender.port.flush(&mut buffer).unwrap());
+}
+
+#[test]
+fn datagrams_to_nowhere_are_counted_and_disturb_nobody() {
+    let (mut sender, mut receiver) = (End::new(Bind::LoopbackV4), End::new(Bind::LoopbackV4));
+    let (nowhere, destination) = ("192.0.2.1:9".parse().unwrap(), receiver.address());
+    for to in [nowhere, nowhere, destination, nowhere] {
+        sender.port.room(to, 10)[..10].fill(1);
+        sender.port.commit(10);
+    }
+    assert!(matches!(sender.port.flush(), Err(SendError::OutOfReach { .. })));
+    assert_eq!(sender.port.lost(), 3);
+    assert!(sender.port.flush().unwrap());
+    assert_eq!(receiver.receive(1).len(), 1);
+    assert!(sender.port.room(destination, 65_001).is_empty(), "longer than any datagram");
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::{SendError, Sent, Transmit, UdpPort};
+use super::wire::Transmit;
 
 /// Datagrams to one destination, sealed one behind the other, that leave in one system call: all of one size, but
 /// that the last may be shorter.
@@ -9,7 +9,7 @@ use super::{SendError, Sent, Transmit, UdpPort};
 /// ```text
 /// room(to, 1312) → 1312 │ room(to, 1312) → 1312 │ room(to, 80) → 80 │ then: flush
 /// ```
-pub struct GsoBuffer {
+pub(super) struct Segments {
     bytes: Box<[u8]>,
     /// Where the datagrams begin that the kernel has not taken yet.
     taken: usize,
@@ -23,15 +23,15 @@ pub struct GsoBuffer {
     complete: bool,
 }
 
-impl GsoBuffer {
+impl Segments {
     /// An empty one, of 64 KiB.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let bytes = vec![0; CAPACITY].into_boxed_slice();
         Self { bytes, taken: 0, end: 0, segment: 0, count: 0, destination: None, complete: false }
     }
 
     /// Whether a datagram of at most `len` bytes to `destination` can leave together with those that are here.
-    pub fn fits(&self, destination: SocketAddr, len: usize) -> bool {
+    pub(super) fn fits(&self, destination: SocketAddr, len: usize) -> bool {
         if self.is_empty() {
             return len <= MAX_BYTES;
         }
@@ -40,9 +40,8 @@ impl GsoBuffer {
         alike && open && self.end + len <= MAX_BYTES
     }
 
-    /// Where to write a datagram of at most `len` bytes to `destination`: at least that much room, and never less
-    /// than 512 bytes. Nothing if it does not fit: flush first. [`GsoBuffer::commit`] then adds what was written.
-    pub fn room(&mut self, destination: SocketAddr, len: usize) -> Option<&mut [u8]> {
+    /// Where to write a datagram of at most `len` bytes to `destination`, if it fits.
+    pub(super) fn room(&mut self, destination: SocketAddr, len: usize) -> Option<&mut [u8]> {
         if !self.fits(destination, len) {
             return None;
         }
@@ -50,9 +49,9 @@ impl GsoBuffer {
         self.bytes.get_mut(self.end..)
     }
 
-    /// Adds the datagram that was written to the room given last. One of 0 bytes is none, and one that is longer
-    /// than announced and no longer fits is dropped.
-    pub fn commit(&mut self, len: usize) {
+    /// Adds the datagram that was written to the room given last; one longer than announced, that does not fit, is
+    /// dropped.
+    pub(super) fn commit(&mut self, len: usize) {
         let Some(destination) = self.destination else { return };
         if len == 0 || !self.fits(destination, len) {
             return;
@@ -66,58 +65,40 @@ impl GsoBuffer {
     }
 
     /// Whether there is nothing to send.
-    pub const fn is_empty(&self) -> bool {
+    const fn is_empty(&self) -> bool {
         self.count == 0
     }
 
     /// The datagrams that the kernel has not taken yet, ready to be sent.
-    pub fn transmit(&self) -> Option<Transmit<'_>> {
+    pub(super) fn transmit(&self) -> Option<Transmit<'_>> {
         let contents = self.bytes.get(self.taken..self.end)?;
         let destination = self.destination?;
         (!contents.is_empty()).then_some(Transmit { destination, contents, segment_size: self.segment })
     }
 
-    /// Forgets all datagrams.
-    pub const fn clear(&mut self) {
-        (self.taken, self.end, self.segment, self.count) = (0, 0, 0, 0);
-        self.destination = None;
-        self.complete = false;
+    /// Where the datagrams go, or the one for which room was asked last.
+    pub(super) const fn destination(&self) -> Option<SocketAddr> {
+        self.destination
     }
 
+    /// The kernel took so many bytes, whole datagrams. None is added to the rest.
     pub(super) const fn take(&mut self, bytes: usize) {
         self.taken += bytes;
     }
-}
 
-impl UdpPort {
-    /// Sends what `buffer` holds; true when all of it is gone, false when the kernel has no room for the rest, which
-    /// stays for the next flush. After an error the buffer is empty: a datagram may be lost at any time.
-    pub fn flush(&mut self, buffer: &mut GsoBuffer) -> Result<bool, SendError> {
-        let sent = buffer.transmit().map(|transmit| self.send(&transmit));
-        match sent {
-            Some(Ok(Sent::Part(bytes))) => {
-                buffer.take(bytes);
-                return Ok(false);
-            }
-            Some(Err(cause)) => {
-                buffer.clear();
-                return Err(cause);
-            }
-            Some(Ok(Sent::All)) | None => buffer.clear(),
-        }
-        Ok(true)
+    /// Forgets all datagrams, and tells how many the kernel had not taken.
+    pub(super) fn clear(&mut self) -> u64 {
+        let left = (self.end - self.taken).div_ceil(self.segment.max(1));
+        (self.taken, self.end, self.segment, self.count) = (0, 0, 0, 0);
+        self.destination = None;
+        self.complete = false;
+        u64::try_from(left).unwrap_or(u64::MAX)
     }
 }
 
-impl Default for GsoBuffer {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Debug for GsoBuffer {
+impl fmt::Debug for Segments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GsoBuffer")
+        f.debug_struct("Segments")
             .field("destination", &self.destination)
             .field("count", &self.count)
             .field("segment", &self.segment)
@@ -142,7 +123,7 @@ mod tests {
 
     /// Writes datagrams of these (port, size); tells how many were taken before one did not fit.
     fn check(datagrams: &[(u16, usize)], taken: usize, segment: usize, bytes: usize) {
-        let mut buffer = GsoBuffer::new();
+        let mut buffer = Segments::new();
         let fitting = datagrams.iter().take_while(|(port, len)| {
             let Some(room) = buffer.room(to(*port), *len) else { return false };
             assert!(room.len() >= *len && room.len() >= 512);
@@ -170,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_datagram_may_turn_out_shorter_or_not_at_all() {
-        let mut buffer = GsoBuffer::new();
+        let mut buffer = Segments::new();
         assert!(buffer.room(to(1), 1500).is_some());
         buffer.commit(0);
         assert!(buffer.is_empty() && buffer.transmit().is_none());

@@ -1,12 +1,15 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use quinn_udp::UdpSockRef;
+use mio::net::UdpSocket;
+use quinn_udp::{UdpSockRef, UdpSocketState};
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::gso::MAX_BYTES;
-use super::{Bind, Segmentation, UdpPort};
+use super::batch::Batch;
+use super::bind::{self, Bind};
+use super::offload::{Offloads, Segmentation};
+use super::segments::{MAX_BYTES, MAX_SEGMENTS};
 
 /// Datagrams to one destination: all of `segment_size` bytes, but that the last may be shorter.
 #[derive(Clone, Copy, Debug)]
@@ -71,9 +74,74 @@ pub enum SendError {
     },
 }
 
-impl UdpPort {
+/// The socket, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Wire {
+    socket: UdpSocket,
+    kernel: UdpSocketState,
+    bound: Bind,
+    address: SocketAddr,
+    segmentation: Segmentation,
+    pub(super) max_segments: usize,
+    /// Whether the kernel's send buffer was full at the last attempt.
+    pub(super) blocked: bool,
+}
+
+impl Wire {
+    pub(super) fn open(wanted: Bind) -> io::Result<Self> {
+        let (socket, bound) = bind::open(wanted)?;
+        let kernel = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        let address = socket.local_addr()?;
+        let supported = kernel.max_gso_segments() > 1;
+        let segmentation = if supported { Segmentation::On } else { Segmentation::Unsupported };
+        let socket = UdpSocket::from_std(socket);
+        Ok(Self { socket, kernel, bound, address, segmentation, max_segments: MAX_SEGMENTS, blocked: false })
+    }
+
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) const fn bound(&self) -> Bind {
+        self.bound
+    }
+
+    pub(super) const fn socket(&mut self) -> &mut UdpSocket {
+        &mut self.socket
+    }
+
+    pub(super) const fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    pub(super) const fn unblock(&mut self) {
+        self.blocked = false;
+    }
+
+    pub(super) const fn turn_off_segmentation(&mut self) {
+        self.segmentation = Segmentation::TurnedOff;
+    }
+
+    pub(super) fn offloads(&self) -> Offloads {
+        Offloads {
+            segmentation: self.segmentation,
+            receive: self.kernel.gro_segments() > 1,
+            receive_buffer: self.kernel.recv_buffer_size(UdpSockRef::from(&self.socket)).unwrap_or(0),
+            send_buffer: self.kernel.send_buffer_size(UdpSockRef::from(&self.socket)).unwrap_or(0),
+        }
+    }
+
+    /// Fills `batch` with what waits; false when nothing did.
+    pub(super) fn recv(&self, batch: &mut Batch) -> io::Result<bool> {
+        match batch.fill(|buffers, meta| self.kernel.recv(UdpSockRef::from(&self.socket), buffers, meta)) {
+            Ok(()) => Ok(true),
+            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(cause) => Err(cause),
+        }
+    }
+
     /// Sends datagrams without waiting, in as few system calls as the machine allows.
-    pub fn send(&mut self, transmit: &Transmit<'_>) -> Result<Sent, SendError> {
+    pub(super) fn send(&mut self, transmit: &Transmit<'_>) -> Result<Sent, SendError> {
         let Transmit { destination, contents, segment_size } = *transmit;
         if !self.bound.reaches(destination) {
             return Err(SendError::OutOfReach { destination, bound: self.bound });
