@@ -88,15 +88,15 @@ pub fn read_private(path: &Path) -> Result<Secret<Vec<u8>>, FileError> {
     if !metadata.is_file() {
         return Err(FileError::OtherKind { path: path.into(), expected: "regular file" });
     }
-    check_private(path, &metadata, FILE_MODE)?;
+    check_private(path, Standing::of(&metadata), FILE_MODE)?;
     read_limited(file, metadata.len()).map_err(|cause| refused(path, cause))?.ok_or_else(too_long(path))
 }
 
 /// Makes a directory, and those above it, that only their owner may enter; one that is there must be so already.
 pub fn create_private_dir(path: &Path) -> Result<(), FileError> {
     DirBuilder::new().recursive(true).mode(DIR_MODE).create(path).map_err(|cause| refused(path, cause))?;
-    let metadata = std::fs::metadata(path).map_err(|cause| refused(path, cause))?;
-    check_private(path, &metadata, DIR_MODE)
+    let found = std::fs::metadata(path).map_err(|cause| refused(path, cause))?;
+    check_private(path, Standing::of(&found), DIR_MODE)
 }
 
 fn write_new(draft: &Path, contents: &[u8]) -> io::Result<()> {
@@ -117,12 +117,25 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn check_private(path: &Path, metadata: &Metadata, wanted: u32) -> Result<(), FileError> {
-    let (owner, user) = (metadata.uid(), geteuid().as_raw());
+/// Whose a file is, who asks, and what others may do with it.
+#[derive(Clone, Copy)]
+struct Standing {
+    owner: u32,
+    user: u32,
+    mode: u32,
+}
+
+impl Standing {
+    fn of(metadata: &Metadata) -> Self {
+        Self { owner: metadata.uid(), user: geteuid().as_raw(), mode: metadata.mode() & 0o7777 }
+    }
+}
+
+fn check_private(path: &Path, standing: Standing, wanted: u32) -> Result<(), FileError> {
+    let Standing { owner, user, mode } = standing;
     if owner != user && owner != ROOT && user != ROOT {
         return Err(FileError::Foreign { path: path.into(), owner, user });
     }
-    let mode = metadata.mode() & 0o7777;
     if mode & OTHERS != 0 {
         return Err(FileError::Exposed { path: path.into(), mode, wanted });
     }
@@ -218,6 +231,20 @@ mod tests {
         }
         set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
         assert!(read_private(&path).is_ok());
+    }
+
+    #[test]
+    fn files_of_other_users_are_refused() {
+        let check = |owner, user, accepted| {
+            let standing = Standing { owner, user, mode: 0o600 };
+            let outcome = check_private(Path::new("key"), standing, FILE_MODE);
+            assert_eq!(outcome.is_ok(), accepted, "{owner} {user}");
+            assert!(!matches!(outcome, Err(FileError::Exposed { .. })));
+        };
+        check(1000, 1000, true);
+        check(ROOT, 1000, true); // placed there by the administrator
+        check(1000, ROOT, true);
+        check(1001, 1000, false);
     }
 
     #[test]
