@@ -1,5 +1,5 @@
-use std::fmt;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use ring::digest::{SHA256, digest};
 use rustls::client::WebPkiServerVerifier;
@@ -29,6 +29,22 @@ pub enum RootError {
     /// It is no X.509 certificate.
     #[error("the root certificate cannot be read")]
     Unreadable,
+}
+
+impl RootError {
+    /// This reason, if it is what `error` comes from: HTTP clients wrap it several times.
+    pub fn behind(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(Error::InvalidCertificate(CertificateError::Other(other))) = error.downcast_ref() {
+                return other.0.downcast_ref().copied();
+            }
+            // An I/O error names as its source the source of what it holds.
+            let held = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            cause = held.map(|held| held as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+        }
+        None
+    }
 }
 
 /// The hash of a root key, over its DER SubjectPublicKeyInfo (RFC 7469, 2.4).

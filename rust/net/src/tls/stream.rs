@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{CertificateError, ClientConfig, ServerConfig};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -15,7 +15,7 @@ use super::gateway_name::{GatewayPeer, PeerError};
 #[derive(Debug, Error)]
 pub enum HandshakeError {
     /// We refused the other side, or it refused us.
-    #[error("TLS: {0}")]
+    #[error("TLS: {}", in_words(.0))]
     Refused(#[source] rustls::Error),
     /// The other side took too long.
     #[error("TLS: no answer within {} ms", .0.as_millis())]
@@ -52,6 +52,15 @@ pub fn gateway_peer<S>(stream: &server::TlsStream<S>) -> Result<GatewayPeer, Pee
     let certificate =
         connection.peer_certificates().and_then(<[_]>::first).ok_or(PeerError::NoCertificate)?;
     GatewayPeer::from_certificate(certificate)
+}
+
+/// The library shows reasons that are not its own in Rust's notation.
+fn in_words(cause: &rustls::Error) -> String {
+    if let rustls::Error::InvalidCertificate(CertificateError::Other(reason)) = cause {
+        reason.0.to_string()
+    } else {
+        cause.to_string()
+    }
 }
 
 impl From<io::Error> for HandshakeError {
