@@ -25,6 +25,7 @@ impl Random for SystemRandom {
     /// Ends the process if the operating system has no random bytes: without them there is no security to keep up.
     fn fill(&mut self, bytes: &mut [u8]) {
         if self.0.fill(bytes).is_err() {
+            tracing::error!("the operating system gives no random bytes: this process ends");
             std::process::abort();
         }
     }

@@ -11,7 +11,8 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::fs::{FileError, create_private_dir};
 
-/// A Unix socket that only its owner may reach: mode 0600, in a directory of mode 0700. Dropping it removes it.
+/// A Unix socket that only its owner may reach: mode 0600, in a directory of mode 0700. Dropping it removes it; the
+/// lock file beside it (`….lock`) stays.
 #[derive(Debug)]
 pub struct LocalListener {
     listener: UnixListener,
