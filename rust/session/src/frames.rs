@@ -4,21 +4,52 @@ use ztna_model::{EndReason, Time};
 
 use crate::output::Output;
 use crate::session::Session;
-use crate::state::Why;
+use crate::state::{State, Why};
 use crate::stream::{Open, Patience, Stream};
 use crate::transitions::Happened;
 
 impl Session {
-    /// The broker said something.
+    /// The broker said something. What comes out of turn, or over a stream that is given up, is not listened to.
     pub fn handle_frame(&mut self, frame: ToDevice, now: Time) {
-        if let Stream::Open(open) = &mut self.stream {
-            open.heard();
+        match (&mut self.stream, frame) {
+            (Stream::Closed | Stream::Waiting { .. }, _) => {}
+            (Stream::Opening { .. }, frame) => self.greeted(frame, now),
+            (Stream::Open(open), frame) => {
+                open.heard();
+                self.told(frame, now);
+            }
         }
+    }
+
+    /// The first frames of a stream.
+    fn greeted(&mut self, frame: ToDevice, now: Time) {
         match frame {
             ToDevice::Welcome(welcome) => self.welcomed(welcome, now),
             ToDevice::Waiting(waiting) => {
+                self.stream = Stream::Open(Open::new(vec![]));
                 self.happen(Happened::KeptWaiting { code: waiting.code });
             }
+            ToDevice::Ended(ended) => self.ended(ended.reason),
+            ToDevice::Nonces(_)
+            | ToDevice::FactsPlease(_)
+            | ToDevice::Facts(_)
+            | ToDevice::Resources(_)
+            | ToDevice::Changed(_)
+            | ToDevice::Granted(_)
+            | ToDevice::Refused(_)
+            | ToDevice::Over(_)
+            | ToDevice::IsYours(_)
+            | ToDevice::Notice(_) => {}
+        }
+    }
+
+    fn told(&mut self, frame: ToDevice, now: Time) {
+        match frame {
+            ToDevice::Welcome(welcome) if matches!(self.state, State::AwaitingAdmission { .. }) => {
+                self.welcomed(welcome, now);
+            }
+            ToDevice::Welcome(_) => {}
+            ToDevice::Waiting(waiting) => self.happen(Happened::KeptWaiting { code: waiting.code }),
             ToDevice::Nonces(nonces) => {
                 if let Stream::Open(open) = &mut self.stream {
                     open.add_nonces(nonces.nonces);
@@ -81,12 +112,12 @@ impl Session {
     }
 
     fn tell(&mut self, event: NoticeEvent) {
-        self.told.push(event);
-        let excess = self.told.len().saturating_sub(MOST_TOLD);
-        self.told.drain(..excess);
+        self.notices.push(event);
+        let excess = self.notices.len().saturating_sub(MOST_NOTICES);
+        self.notices.drain(..excess);
         self.push(Output::Changed);
     }
 }
 
 /// Notices kept to be shown.
-const MOST_TOLD: usize = 16;
+const MOST_NOTICES: usize = 16;

@@ -29,7 +29,11 @@ mod facts; // what the device says about itself
 mod resources; // what may be known of, and what is granted
 
 mod snapshot; // all that can be shown
-pub use snapshot::{Snapshot, Told};
+pub use snapshot::Snapshot;
 
 mod saved; // what survives a restart
 pub use saved::{Saved, SavedError};
+
+#[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one thing among many")]
+mod tests;

@@ -47,7 +47,7 @@ pub struct Session {
     pub(crate) book: Book,
     pub(crate) carriers: Vec<Carrier>,
     pub(crate) avoid: Option<GatewayId>,
-    pub(crate) told: Vec<NoticeEvent>,
+    pub(crate) notices: Vec<NoticeEvent>,
     /// The latest time that anything was told.
     pub(crate) now: Time,
     outbox: VecDeque<Output>,
@@ -115,7 +115,7 @@ impl Session {
             book: Book::new(book_secret),
             carriers: Vec::new(),
             avoid: None,
-            told: Vec::new(),
+            notices: Vec::new(),
             now: Time::ZERO,
             outbox: VecDeque::new(),
         }
@@ -139,10 +139,7 @@ impl Session {
     /// Turns the tunnel off. The person stays signed in.
     pub fn disconnect(&mut self) {
         self.wanted = false;
-        if !matches!(self.stream, Stream::Closed) {
-            self.stream = Stream::Closed;
-            self.push(Output::CloseStream);
-        }
+        self.drop_stream();
         self.forget_rights(DenyReason::SignedOut);
         self.tunnel_key = None;
         self.push(Output::Plane(Plane::Clear(DenyReason::SignedOut)));

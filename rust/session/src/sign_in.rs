@@ -94,10 +94,7 @@ impl Session {
         self.begin(Task::None);
         self.wanted = false;
         self.forget_rights(DenyReason::SignedOut);
-        if !matches!(self.stream, Stream::Closed) {
-            self.stream = Stream::Closed;
-            self.push(Output::CloseStream);
-        }
+        self.drop_stream();
         self.facts.forget();
         self.push(Output::Plane(Plane::Clear(DenyReason::SignedOut)));
         self.push(Output::Erase);

@@ -32,11 +32,8 @@ pub struct Snapshot {
     /// Whether `facts` are only a preview.
     pub facts_are_preview: bool,
     /// What the person was told of, oldest first.
-    pub told: Vec<Told>,
+    pub notices: Vec<NoticeEvent>,
 }
-
-/// Something that the person was told of.
-pub type Told = NoticeEvent;
 
 impl Session {
     /// All that can be shown.
@@ -56,7 +53,7 @@ impl Session {
             grants: self.resources.grants.values().cloned().collect(),
             facts: facts.clone(),
             facts_are_preview,
-            told: self.told.clone(),
+            notices: self.notices.clone(),
         }
     }
 }

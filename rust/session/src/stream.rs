@@ -88,6 +88,8 @@ impl Session {
         }
         let Some(account) = &mut self.account else { return };
         if account.tokens.access_until <= now + ACCESS_MARGIN {
+            // Whoever renews opens the stream afterwards, or tries again later.
+            self.stream = Stream::Closed;
             return self.renew(now);
         }
         account.links.opening(&mut self.random);
@@ -97,7 +99,7 @@ impl Session {
                 self.save();
                 self.push(Output::OpenStream(Box::new(request)));
             }
-            Err(error) => self.key_failed(&error),
+            Err(error) => self.key_failed(&error, now),
         }
     }
 
@@ -147,13 +149,22 @@ impl Session {
             let Some(body) = open.unsigned.pop_front() else { return };
             match signed(account, nonce, body) {
                 Ok(stated) => self.push(Output::Send(Box::new(stated.into()))),
-                Err(error) => return self.key_failed(&error),
+                Err(error) => return self.key_failed(&error, now),
             }
         }
         if let Stream::Open(open) = &mut self.stream {
             open.expect_answer(now);
         }
         self.push(Output::Send(Box::new(NeedNonces { count: NONCES_AT_ONCE }.into())));
+    }
+
+    /// There is no stream, and nobody misses one.
+    pub(crate) fn drop_stream(&mut self) {
+        if !matches!(std::mem::take(&mut self.stream), Stream::Closed) {
+            self.push(Output::CloseStream);
+        }
+        self.patience = Patience::default();
+        self.lost_at = None;
     }
 
     /// What time does to the stream.
@@ -193,11 +204,11 @@ impl Session {
         self.try_later(now);
     }
 
-    fn key_failed(&mut self, error: &SignError) {
+    fn key_failed(&mut self, error: &SignError, now: Time) {
         self.stream = Stream::Closed;
         match error {
             SignError::KeyLost => self.sign_out_here(Some(crate::state::Why::Failed(error.to_string()))),
-            SignError::Refused(_) => self.try_later(Time::ZERO),
+            SignError::Refused(_) => self.try_later(now),
         }
     }
 }
