@@ -14,3 +14,11 @@ pub use input::{
 
 mod output; // what is to be done
 pub use output::{Alarm, EnrolError, EnrolledGateway, Output};
+
+mod trust; // whom the broker believes, and the keys it signs with
+pub use trust::{Issuer, Keys, StartError, Trust};
+
+mod clock; // two clocks that never run backwards
+mod nonce; // sealed broker times
+mod sealed; // tokens, and answers that only they open
+mod cedar; // what policies say

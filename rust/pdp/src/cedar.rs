@@ -1,0 +1,24 @@
+//! Decisions by Cedar: policies as administrators write them, and what they say of one request.
+
+mod language; // the schema, and the names of things within it
+pub(crate) use language::Language;
+
+mod reads; // which parts of the context a policy reads
+pub(crate) use reads::Reads;
+
+mod rule; // one policy, checked as far as a policy can be
+pub(crate) use rule::{Known, Rule};
+
+mod obligation; // what a permit asks for besides
+pub(crate) use obligation::Obligation;
+
+mod scene; // who asks, from what device, when
+pub(crate) use scene::{Person, Scene, Sign, Surroundings};
+
+mod engine; // all rules, cut into slices by resource
+pub(crate) use engine::{Engine, Judged};
+
+mod explain; // what would turn a refusal
+
+#[cfg(test)]
+mod tests;

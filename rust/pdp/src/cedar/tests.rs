@@ -1,0 +1,528 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use ztna_model::{
+    Decision, DenyReason, DeviceId, Fact, FactKind, FactState, FactValue, Fix, PersonId, PolicyId, Resource,
+    Tier, WallTime, minutes, secs,
+};
+
+use super::scene::Person;
+use super::*;
+
+const NOW: WallTime = WallTime::from_secs(1_795_435_200); // 2026-11-23, a Monday, noon UTC
+
+static LANGUAGE: LazyLock<Arc<Language>> =
+    LazyLock::new(|| Arc::new(Language::new(&"https://acme.example".parse().unwrap()).unwrap()));
+
+fn language() -> Arc<Language> {
+    LANGUAGE.clone()
+}
+
+fn resource(id: &str, site: &str) -> Resource {
+    let wire = serde_json::json!({
+        "id": id, "title": id, "site": site, "address": {"name": format!("{id}.demo")},
+        "protocol": "tcp", "ports": "80",
+    });
+    serde_json::from_value(wire).unwrap()
+}
+
+fn known() -> Known {
+    Known {
+        groups: ["staff", "contractors"].map(|id| id.parse().unwrap()).into(),
+        sites: ["hq", "lab"].map(|id| id.parse().unwrap()).into(),
+        resources: ["wiki", "payroll", "robot"].map(|id| id.parse().unwrap()).into(),
+    }
+}
+
+fn resources() -> Vec<Resource> {
+    vec![resource("wiki", "hq"), resource("payroll", "hq"), resource("robot", "lab")]
+}
+
+fn rule(text: &str) -> Result<Rule, String> {
+    Rule::read(&"p".parse().unwrap(), text, &language())
+}
+
+fn engine(policies: &[&str]) -> Engine {
+    let language = language();
+    let rules: BTreeMap<PolicyId, Rule> = policies
+        .iter()
+        .enumerate()
+        .map(|(n, text)| {
+            let id: PolicyId = format!("p{n}").parse().unwrap();
+            (id.clone(), Rule::read(&id, text, &language).unwrap())
+        })
+        .collect();
+    Engine::new(language, rules, &resources())
+}
+
+fn person(groups: &[&str]) -> Person {
+    let id = PersonId { issuer: "https://idp.example".into(), subject: "ana".into() };
+    Person { id, groups: groups.iter().map(|id| id.parse().unwrap()).collect() }
+}
+
+fn fact(kind: FactKind, state: FactState) -> Fact {
+    let decided = matches!(state, FactState::Pass | FactState::Fail);
+    let value = match kind {
+        FactKind::OsSupported | FactKind::KernelCurrent => FactValue::Text("debian 13".into()),
+        FactKind::PatchAge | FactKind::ClockSkew => FactValue::Number(3),
+        _ => FactValue::Bool(true),
+    };
+    Fact {
+        kind,
+        state,
+        tier: Tier::ProvenApp,
+        value: decided.then_some(value),
+        source: String::new(),
+        why: String::new(),
+        as_of: NOW,
+        simulated: false,
+    }
+}
+
+/// A device on which everything passes but what is named.
+fn surroundings(weak: &[(FactKind, FactState)]) -> Surroundings {
+    let state =
+        |kind| weak.iter().find(|(weak, _)| *weak == kind).map_or(FactState::Pass, |(_, state)| *state);
+    Surroundings {
+        sign: Sign { acr: None, amr: vec!["pwd".into()], age: minutes(1) },
+        device: DeviceId([1; 16]),
+        facts: FactKind::ALL.map(|kind| fact(kind, state(kind))).into(),
+        from: None,
+        at: NOW,
+        utc_offset_minutes: 0,
+    }
+}
+
+fn judge(policies: &[&str], groups: &[&str], surroundings: Surroundings) -> Judged {
+    let engine = engine(policies);
+    let scene = Scene::new(&person(groups), surroundings, engine.language());
+    engine.judge(&scene, &"wiki".parse().unwrap())
+}
+
+const STAFF: &str =
+    r#"permit(principal in Group::"staff", action == Action::"connect", resource == Resource::"wiki");"#;
+const STAFF_DISK: &str = r#"permit(principal in Group::"staff", action == Action::"connect", resource in Site::"hq")
+    when { context.device.disk_encrypted.state == "pass" };"#;
+const NO_ROOT: &str = r#"forbid(principal, action == Action::"connect", resource)
+    unless { context.device.running_as_root.state == "pass" };"#;
+
+fn denied(reason: DenyReason, facts: &[FactKind]) -> Decision {
+    Decision::Denied { reason, fixes: facts.iter().map(|fact| Fix::Device { fact: *fact }).collect() }
+}
+
+#[test]
+fn p4_1_p4_2_answers_and_what_would_help() {
+    use FactKind::*;
+    use FactState::*;
+    let ask = |reason| Decision::Denied { reason, fixes: vec![Fix::AskAdministrator] };
+    let granted = Decision::Granted;
+    let step_up = |acr: &str| Decision::StepUp { acr: Some(acr.into()), max_age: None };
+    let fit: &[(FactKind, FactState)] = &[];
+    let mfa = &format!("@step_up_acr(\"mfa\") {STAFF}");
+    let fresh = r#"permit(principal in Group::"staff", action, resource) when { context has auth };"#;
+    let by_tpm = STAFF_DISK.replace("disk_encrypted", "tpm");
+    let fresh_sign_in = r#"permit(principal in Group::"staff", action == Action::"connect", resource)
+        when { context.auth.age_s < 30 };"#;
+    let night = r#"permit(principal, action == Action::"connect", resource)
+        when { context.time.weekday == 1 && context.time.minute == 720 };"#;
+    let patched = r#"permit(principal, action == Action::"connect", resource) when {
+        context.device.patch_age.state == "pass" && context.device.patch_age has value
+            && context.device.patch_age.value < 7 };"#;
+    let overflow = r#"forbid(principal, action == Action::"connect", resource)
+        when { context.auth.age_s * 9223372036854775807 < 0 };"#;
+    assert!(rule(fresh).is_err());
+
+    // (policies, groups, what is weak on the device, the answer)
+    let rows: Vec<(Vec<&str>, &[&str], &[(FactKind, FactState)], Decision)> = vec![
+        (vec![], &["staff"], fit, ask(DenyReason::NotEntitled)),
+        (vec![STAFF], &["staff"], fit, granted.clone()),
+        (vec![STAFF], &["contractors"], fit, ask(DenyReason::NotEntitled)),
+        (vec![STAFF], &[], fit, ask(DenyReason::NotEntitled)),
+        (vec![STAFF_DISK], &["staff"], fit, granted.clone()),
+        (
+            vec![STAFF_DISK],
+            &["staff"],
+            &[(DiskEncrypted, Fail)],
+            denied(DenyReason::DeviceUnfit, &[DiskEncrypted]),
+        ),
+        (
+            vec![STAFF_DISK],
+            &["staff"],
+            &[(DiskEncrypted, Unknown)],
+            denied(DenyReason::DeviceUnproven, &[DiskEncrypted]),
+        ),
+        (
+            vec![STAFF_DISK],
+            &["staff"],
+            &[(DiskEncrypted, Unsupported)],
+            denied(DenyReason::DeviceUnproven, &[DiskEncrypted]),
+        ),
+        (vec![STAFF_DISK], &["staff"], &[(Tpm, Fail)], granted.clone()), // no rule reads it
+        (
+            vec![STAFF, NO_ROOT],
+            &["staff"],
+            &[(RunningAsRoot, Unknown)],
+            denied(DenyReason::DeviceUnproven, &[RunningAsRoot]),
+        ),
+        (
+            vec![STAFF_DISK, NO_ROOT],
+            &["staff"],
+            &[(RunningAsRoot, Fail), (DiskEncrypted, Unknown), (Tpm, Fail)],
+            denied(DenyReason::DeviceUnfit, &[DiskEncrypted, RunningAsRoot]),
+        ),
+        // Two ways in: bringing one fact in order is enough, and only that one is suggested.
+        (
+            vec![STAFF_DISK, &by_tpm],
+            &["staff"],
+            &[(DiskEncrypted, Fail), (Tpm, Fail)],
+            denied(DenyReason::DeviceUnfit, &[Tpm]),
+        ),
+        (vec![STAFF_DISK], &["contractors"], &[(DiskEncrypted, Fail)], ask(DenyReason::NotEntitled)),
+        (vec![STAFF, "forbid(principal, action, resource);"], &["staff"], fit, ask(DenyReason::Forbidden)),
+        (vec![mfa], &["staff"], fit, step_up("mfa")),
+        (vec![mfa, STAFF], &["staff"], fit, granted.clone()), // another way in without it
+        (
+            vec![fresh_sign_in],
+            &["staff"],
+            fit,
+            Decision::Denied { reason: DenyReason::EvidenceTooOld, fixes: vec![Fix::SignIn] },
+        ),
+        (vec![night], &[], fit, granted.clone()),
+        (vec![patched], &[], fit, granted.clone()),
+        (vec![STAFF, overflow], &["staff"], fit, ask(DenyReason::PolicyError)),
+    ];
+    for (policies, groups, weak, expected) in rows {
+        let judged = judge(&policies, groups, surroundings(weak));
+        assert_eq!(judged.decision, expected, "{policies:?} {groups:?} {weak:?}");
+    }
+}
+
+#[test]
+fn p4_1_the_request_fits_the_strict_schema() {
+    let language = language();
+    let weak = [(FactKind::Tpm, FactState::Unknown), (FactKind::ClockSkew, FactState::Fail)];
+    let at_home = Surroundings { from: Some("::ffff:192.0.2.1".parse().unwrap()), ..surroundings(&weak) };
+    let scene = Scene::new(&person(&["staff"]), at_home, &language);
+    let resource = language.resource(&"wiki".parse().unwrap());
+    let request = cedar_policy::Request::new(
+        scene.principal.clone(),
+        language.connect.clone(),
+        resource,
+        scene.context.clone().unwrap(),
+        Some(&language.schema),
+    );
+    request.unwrap();
+    cedar_policy::Entities::from_entities([scene.person], Some(&language.schema)).unwrap();
+}
+
+#[test]
+fn p4_2_obligations_shorten_a_lease_and_each_permit_is_a_way_in_of_its_own() {
+    let short = format!("@max_ttl(\"10s\") {STAFF}");
+    let longer = format!("@max_ttl(\"1m\") {STAFF}");
+    let ttl = |policies: &[&str]| judge(policies, &["staff"], surroundings(&[])).max_ttl;
+    assert_eq!(ttl(&[STAFF]), None);
+    assert_eq!(ttl(&[&short]), Some(secs(10)));
+    assert_eq!(ttl(&[&short, &longer]), Some(minutes(1)));
+    assert_eq!(ttl(&[&short, STAFF]), None);
+}
+
+#[test]
+fn p4_2_the_deciding_policies_are_named() {
+    let decided = |policies: &[&str], weak| {
+        let judged = judge(policies, &["staff"], surroundings(weak));
+        judged.policies.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(decided(&[STAFF_DISK, STAFF, NO_ROOT], &[]), ["p0", "p1"]);
+    assert_eq!(decided(&[STAFF, NO_ROOT], &[(FactKind::RunningAsRoot, FactState::Fail)]), ["p1"]);
+    assert_eq!(decided(&[], &[]), Vec::<String>::new());
+}
+
+#[test]
+fn p4_1_policies_that_are_refused_when_written() {
+    let on = |effect: &str, clauses: &str| {
+        format!(r#"{effect}(principal, action == Action::"connect", resource) {clauses};"#)
+    };
+    let disk = "context.device.disk_encrypted";
+    let accepted = [
+        on("forbid", &format!("unless {{ {disk}.state == \"pass\" }}")),
+        on(
+            "forbid",
+            &format!("unless {{ \"pass\" == {disk}.state && context.device.tpm.state == \"pass\" }}"),
+        ),
+        on(
+            "forbid",
+            &format!("unless {{ {disk}.state == \"pass\" && ({disk}.tier > 1 || {disk}.age_s < 60) }}"),
+        ),
+        on("forbid", &format!("when {{ context.auth.age_s > 60 }} unless {{ {disk}.state == \"pass\" }}")),
+        on("forbid", "unless { context.device.id == Device::\"d\" } when { context.time.minute > 3 }"),
+        on("permit", &format!("when {{ {disk}.state == \"pass\" && {disk} has value && {disk}.value }}")),
+        on("permit", &format!("when {{ {disk}.state == \"pass\" }} when {{ {disk}.tier >= 2 }}")),
+        on("permit", "unless { context.net has ip && context.net.ip.isLoopback() }"),
+    ];
+    for text in &accepted {
+        assert!(rule(text).is_ok(), "{text}: {}", rule(text).unwrap_err());
+    }
+    let refused = [
+        // A forbid that some state but pass escapes.
+        (on("forbid", &format!("when {{ {disk}.state == \"fail\" }}")), "unless"),
+        (on("forbid", &format!("when {{ {disk}.state != \"pass\" }}")), "unless"),
+        (on("forbid", &format!("unless {{ {disk}.state == \"unknown\" }}")), "unless"),
+        (on("forbid", &format!("unless {{ {disk}.state == \"pass\" || {disk}.tier > 1 }}")), "unless"),
+        (
+            on("forbid", &format!("unless {{ {disk}.state == \"pass\" || principal.issuer == \"x\" }}")),
+            "unless",
+        ),
+        (on("forbid", &format!("unless {{ !({disk}.state == \"fail\") }}")), "unless"),
+        (
+            on("forbid", &format!("unless {{ if {disk}.state == \"pass\" then true else {disk}.tier > 1 }}")),
+            "unless",
+        ),
+        (on("forbid", &format!("unless {{ {disk}.tier > 1 }}")), "unless"),
+        (on("forbid", &format!("when {{ {disk} has value && {disk}.value == false }}")), "unless"),
+        (
+            on(
+                "forbid",
+                &format!(
+                    "unless {{ {disk}.state == \"pass\" }} unless {{ context.device.tpm.state == \"pass\" }}"
+                ),
+            ),
+            "one `unless`",
+        ),
+        (on("forbid", &format!("unless {{ [{disk}.state].contains(\"pass\") }}")), "unless"),
+        (on("forbid", "unless { [context.device].contains(context.device) }"), "unless"),
+        (on("forbid", "unless { context == context }"), "unless"),
+        // A permit that something but pass satisfies.
+        (on("permit", &format!("when {{ {disk}.state != \"fail\" }}")), "when"),
+        (on("permit", &format!("unless {{ {disk}.state == \"fail\" }}")), "when"),
+        (on("permit", &format!("when {{ {disk}.tier > 1 }}")), "when"),
+        (
+            on("permit", &format!("when {{ {disk}.state == \"pass\" || {disk}.state == \"unknown\" }}")),
+            "when",
+        ),
+        // What Cedar itself refuses.
+        ("permit(principal, action, resource)".into(), "not a Cedar policy"),
+        (format!("{STAFF}{STAFF}"), "not a Cedar policy"),
+        ("permit(principal == ?principal, action, resource);".into(), "not a Cedar policy"),
+        (on("permit", "when { context.device.disk.state == \"pass\" }"), "disk"),
+        (on("permit", &format!("when {{ {disk}.state == \"pass\" && {disk}.value }}")), "value"),
+        (on("permit", "when { context.auth.age_s }"), "expected"),
+        (on("permit", "when { false }"), "impossible"),
+        // `see` is decided on person and group alone.
+        (
+            r#"permit(principal, action == Action::"see", resource) when { context.time.minute > 3 };"#
+                .into(),
+            "time",
+        ),
+        ("permit(principal, action, resource) when { context.auth.age_s < 9 };".into(), "auth"),
+        // Annotations that were meant to do something.
+        (format!("@max_ttl(\"10\") {STAFF}"), "span"),
+        (format!("@maxttl(\"10s\") {STAFF}"), "not known"),
+        (format!("@max_ttl(\"10s\") {NO_ROOT}"), "forbid"),
+    ];
+    for (text, why) in &refused {
+        let error = rule(text).expect_err(text);
+        assert!(error.contains(why), "{text}: {error}");
+    }
+}
+
+#[test]
+fn p4_1_a_policy_names_only_what_there_is() {
+    let stranger = |text: &str| rule(text).unwrap().stranger(&known(), &language());
+    assert_eq!(stranger(STAFF), None);
+    assert_eq!(stranger(&STAFF.replace("staff", "stuff")), Some("Group::\"stuff\"".into()));
+    assert_eq!(stranger(&STAFF.replace("wiki", "wikki")), Some("Resource::\"wikki\"".into()));
+    assert_eq!(stranger(&STAFF_DISK.replace("hq", "head")), Some("Site::\"head\"".into()));
+}
+
+#[test]
+fn b04_a_policy_means_its_own_organisation_alone() {
+    let other = Arc::new(Language::new(&"https://other.example".parse().unwrap()).unwrap());
+    let id: PolicyId = "p".parse().unwrap();
+    let rules = [(id.clone(), Rule::read(&id, STAFF, &other).unwrap())].into();
+    let engine = Engine::new(language(), rules, &resources());
+    let scene = Scene::new(&person(&["staff"]), surroundings(&[]), engine.language());
+    assert!(!engine.judge(&scene, &"wiki".parse().unwrap()).decision.is_granted());
+}
+
+#[test]
+fn p4_3_seeing_depends_on_person_and_group_alone() {
+    let see =
+        r#"permit(principal in Group::"staff", action == Action::"see", resource == Resource::"payroll");"#;
+    let engine = engine(&[STAFF, see]);
+    let sees = |groups: &[&str], weak: &[(FactKind, FactState)], resource: &str| {
+        let scene = Scene::new(&person(groups), surroundings(weak), engine.language());
+        engine.sees(&scene, &resource.parse().unwrap())
+    };
+    let broken = FactKind::ALL.map(|kind| (kind, FactState::Fail));
+    assert!(sees(&["staff"], &[], "payroll"));
+    assert!(sees(&["staff"], &broken, "payroll"));
+    assert!(!sees(&["contractors"], &[], "payroll"));
+    assert!(!sees(&["staff"], &[], "wiki"));
+    assert!(!sees(&["staff"], &[], "nothing"));
+}
+
+#[test]
+fn p4_2_the_time_of_day_is_the_organisation_s() {
+    let at = |weekday: i64, minute: i64| {
+        let text = format!(
+            "permit(principal, action == Action::\"connect\", resource) when {{ context.time.weekday == {weekday} \
+             && context.time.minute == {minute} }};"
+        );
+        move |wall: WallTime, offset| {
+            let surroundings = Surroundings { at: wall, utc_offset_minutes: offset, ..surroundings(&[]) };
+            judge(&[&text], &[], surroundings).decision.is_granted()
+        }
+    };
+    assert!(at(1, 720)(NOW, 0));
+    assert!(at(1, 780)(NOW, 60));
+    assert!(at(7, 1_380)(NOW, -780));
+    assert!(at(4, 0)(WallTime::EPOCH, 0));
+    assert!(at(3, 1_439)(WallTime::EPOCH, -1));
+}
+
+fn any_state() -> impl Strategy<Value = FactState> {
+    proptest::sample::select(vec![
+        FactState::Pass,
+        FactState::Fail,
+        FactState::Unknown,
+        FactState::Unsupported,
+    ])
+}
+
+fn any_surroundings() -> impl Strategy<Value = Surroundings> {
+    let states = proptest::collection::vec(any_state(), FactKind::ALL.len());
+    (states, 0..200_u64, any::<bool>()).prop_map(|(states, age, mfa)| {
+        let weak: Vec<_> = FactKind::ALL.into_iter().zip(states).collect();
+        let sign =
+            Sign { acr: mfa.then(|| "mfa".into()), amr: vec!["pwd".into()], age: Duration::from_secs(age) };
+        Surroundings { sign, ..surroundings(&weak) }
+    })
+}
+
+/// Policies of every shape that is accepted, over few names so that they meet.
+fn any_policy() -> impl Strategy<Value = String> {
+    let principal = proptest::sample::select(vec![
+        "principal",
+        "principal in Group::\"staff\"",
+        "principal in Group::\"contractors\"",
+        "principal is Person",
+        "principal is Person in Group::\"staff\"",
+    ]);
+    let action =
+        proptest::sample::select(vec!["action == Action::\"connect\"", "action in [Action::\"connect\"]"]);
+    let resource = proptest::sample::select(vec![
+        "resource",
+        "resource == Resource::\"wiki\"",
+        "resource == Resource::\"robot\"",
+        "resource in Site::\"hq\"",
+        "resource in Site::\"lab\"",
+        "resource in Resource::\"wiki\"",
+        "resource is Resource",
+        "resource is Resource in Site::\"lab\"",
+    ]);
+    let fact = proptest::sample::select(vec![FactKind::DiskEncrypted, FactKind::Tpm, FactKind::Firewall]);
+    let rest =
+        proptest::sample::select(vec!["", " && context.auth.age_s < 100", " && context.time.minute > 3"]);
+    let head = (principal, action, resource);
+    (any::<bool>(), head, proptest::option::of((fact, rest))).prop_map(|(permits, head, clause)| {
+        let (effect, word) = if permits { ("permit", "when") } else { ("forbid", "unless") };
+        let clause = clause.map_or(String::new(), |(fact, rest)| {
+            format!(" {word} {{ context.device.{fact}.state == \"pass\"{rest} }}")
+        });
+        format!("{effect}({}, {}, {}){clause};", head.0, head.1, head.2)
+    })
+}
+
+fn any_groups() -> impl Strategy<Value = Vec<&'static str>> {
+    proptest::sample::subsequence(vec!["staff", "contractors"], 0..=2)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn p4_1_a_slice_says_what_the_whole_set_says(
+        policies in proptest::collection::vec(any_policy(), 0..8),
+        groups in any_groups(),
+        surroundings in any_surroundings(),
+    ) {
+        let texts: Vec<&str> = policies.iter().map(String::as_str).collect();
+        let engine = engine(&texts);
+        let scene = Scene::new(&person(&groups), surroundings, engine.language());
+        for resource in resources() {
+            let judged = engine.judge(&scene, &resource.id);
+            prop_assert_eq!(judged.decision.is_granted(), engine.whole_set_allows(&scene, &resource));
+        }
+    }
+
+    #[test]
+    fn p4_1_nothing_but_pass_ever_helps(
+        policies in proptest::collection::vec(any_policy(), 0..6),
+        groups in any_groups(),
+        surroundings in any_surroundings(),
+        kind in proptest::sample::select(FactKind::ALL.to_vec()),
+    ) {
+        let texts: Vec<&str> = policies.iter().map(String::as_str).collect();
+        let granted = |state| {
+            let mut surroundings = surroundings.clone();
+            surroundings.facts.iter_mut().filter(|known| known.kind == kind).for_each(|known| *known = fact(kind, state));
+            judge(&texts, &groups, surroundings).decision.is_granted()
+        };
+        let failing = granted(FactState::Fail);
+        prop_assert_eq!(granted(FactState::Unknown), failing);
+        prop_assert_eq!(granted(FactState::Unsupported), failing);
+        prop_assert!(granted(FactState::Pass) || !failing);
+    }
+
+    #[test]
+    fn p4_2_a_fix_that_is_suggested_helps_and_none_of_it_is_idle(
+        policies in proptest::collection::vec(any_policy(), 0..6),
+        groups in any_groups(),
+        surroundings in any_surroundings(),
+    ) {
+        let texts: Vec<&str> = policies.iter().map(String::as_str).collect();
+        if let Decision::Denied { fixes, .. } = judge(&texts, &groups, surroundings.clone()).decision
+            && !fixes.contains(&Fix::AskAdministrator)
+        {
+            let mended = |fixes: &[Fix]| {
+                let mut better = surroundings.clone();
+                for known in &mut better.facts {
+                    if fixes.contains(&Fix::Device { fact: known.kind }) {
+                        *known = fact(known.kind, FactState::Pass);
+                    }
+                }
+                if fixes.contains(&Fix::SignIn) {
+                    better.sign.age = Duration::ZERO;
+                }
+                judge(&texts, &groups, better).decision.is_granted()
+            };
+            prop_assert!(mended(&fixes));
+            for n in 0..fixes.len() {
+                let mut fewer = fixes.clone();
+                fewer.remove(n);
+                prop_assert!(!mended(&fewer), "{:?} is enough of {:?}", fewer, fixes);
+            }
+        }
+    }
+
+    #[test]
+    fn p4_1_removing_a_permit_or_adding_a_forbid_lets_nobody_in(
+        policies in proptest::collection::vec(any_policy(), 1..6),
+        extra in any_policy(),
+        groups in any_groups(),
+        surroundings in any_surroundings(),
+    ) {
+        let texts: Vec<&str> = policies.iter().map(String::as_str).collect();
+        let mut fewer = texts.clone();
+        if let Some(n) = texts.iter().position(|text| text.starts_with("permit")) {
+            fewer.remove(n);
+        }
+        if extra.starts_with("forbid") {
+            fewer.push(&extra);
+        }
+        let granted = |texts: &[&str]| judge(texts, &groups, surroundings.clone()).decision.is_granted();
+        prop_assert!(granted(&texts) || !granted(&fewer));
+    }
+}
