@@ -15,8 +15,8 @@ pub(crate) struct Flows {
     most: u32,
     by_rule: Links,
     by_age: Ages,
-    // The flows met last, each where its ports point. A guess, checked in full: who makes guesses collide wins nothing
-    // but the way through the index.
+    // Which flow was met last with these ports and this resource: found without a hash. A guess, checked in full: who
+    // makes guesses collide wins nothing but the way through the index.
     recent: Vec<u32>,
 }
 
@@ -50,14 +50,14 @@ impl Flows {
             most,
             by_rule: Links::with_room(most),
             by_age: Ages { links: Links::with_room(most), long: Chain::EMPTY, short: Chain::EMPTY },
-            recent: vec![NONE; RECENT],
+            recent: vec![NONE; guesses(most)],
         }
     }
 
     /// What [`Flows::with_room`] takes, in bytes.
     pub(crate) const fn bytes(most: u32) -> usize {
         let entries = most as usize * (size_of::<Entry>() + size_of::<u32>());
-        Index::bytes(most) + entries + 2 * Links::bytes(most) + RECENT * size_of::<u32>()
+        Index::bytes(most) + entries + 2 * Links::bytes(most) + guesses(most) * size_of::<u32>()
     }
 
     /// How many there are.
@@ -67,13 +67,28 @@ impl Flows {
 
     /// The flow with this key, and its number.
     #[inline(always)]
-    pub(crate) fn find(&mut self, secret: &HashKey, key: &Key) -> Option<(u32, &Entry)> {
-        let is_meant = |number: u32| self.entries.get(number as usize).is_some_and(|entry| entry.key.is(key));
-        let recent = self.recent.get_mut(guess(key))?;
-        if !is_meant(*recent) {
-            *recent = self.index.find(key.hash(secret), is_meant)?;
+    pub(crate) fn find(&mut self, secret: &HashKey, key: Key) -> Option<(u32, &Entry)> {
+        let guess = self.guess(&key);
+        let mut number = *self.recent.get(guess)?;
+        if !self.entries.get(number as usize).is_some_and(|entry| entry.key.is(&key)) {
+            number = self.search(secret, key)?;
+            *self.recent.get_mut(guess)? = number;
         }
-        Some((*recent, self.entries.get(*recent as usize)?))
+        Some((number, self.entries.get(number as usize)?))
+    }
+
+    // Apart, and with a key of its own, so that the way past it needs few registers and no memory.
+    #[inline(never)]
+    fn search(&self, secret: &HashKey, key: Key) -> Option<u32> {
+        let is_meant =
+            |number: u32| self.entries.get(number as usize).is_some_and(|entry| entry.key.is(&key));
+        self.index.find(key.hash(secret), is_meant)
+    }
+
+    /// Where in `recent` a flow would be.
+    #[inline(always)]
+    const fn guess(&self, key: &Key) -> usize {
+        key.guess() & (self.recent.len() - 1)
     }
 
     /// Notes that a packet of flow `number` passes in second `now`.
@@ -118,7 +133,8 @@ impl Flows {
         links.leave(chain, number);
         self.free.push(number);
         // INVARIANT: no way leads to a free entry.
-        if let Some(recent) = self.recent.get_mut(guess(&key)).filter(|recent| **recent == number) {
+        let guess = self.guess(&key);
+        if let Some(recent) = self.recent.get_mut(guess).filter(|recent| **recent == number) {
             *recent = NONE;
         }
         Some(key.flow())
@@ -144,13 +160,10 @@ impl Ages {
     }
 }
 
-/// Where in `recent` a flow would be.
-#[inline(always)]
-const fn guess(key: &Key) -> usize {
-    key.ports() as usize % RECENT
+// The length of `recent`: a power of two.
+const fn guesses(most: u32) -> usize {
+    (most as usize).next_power_of_two()
 }
-
-const RECENT: usize = 4_096;
 
 // No flow: beyond every room.
 const NONE: u32 = u32::MAX;

@@ -79,7 +79,7 @@ impl Table {
     #[inline]
     pub fn outgoing(&mut self, scope: Scope, flow: &Flow, bytes: usize) -> Verdict {
         let Some(key) = Key::outgoing(scope, flow) else { return UNREADABLE };
-        let Some((number, &Entry { slot, .. })) = self.flows.find(&self.secret, &key) else {
+        let Some((number, &Entry { slot, .. })) = self.flows.find(&self.secret, key) else {
             return self.first(scope, flow, key, bytes);
         };
         let Some(live) = self.rules.live(slot, self.now) else { return NOTHING };
@@ -94,7 +94,7 @@ impl Table {
     #[inline]
     pub fn returning(&mut self, scope: Scope, via: Via, flow: &Flow, bytes: usize) -> Verdict {
         let Some(key) = Key::returning(scope, flow) else { return UNREADABLE };
-        let Some((number, slot)) = self.answered(&key, via) else { return NOTHING };
+        let Some((number, slot)) = self.answered(key, via) else { return NOTHING };
         let Some(live) = self.rules.live(slot, self.now) else { return NOTHING };
         live.to_device.count(bytes);
         self.flows.touch(number, self.second);
@@ -106,7 +106,7 @@ impl Table {
     /// alive and counts for nothing.
     pub fn returning_error(&mut self, scope: Scope, via: Via, inner: &Flow) -> Verdict {
         let Some(key) = Key::outgoing(scope, inner) else { return UNREADABLE };
-        let slot = self.answered(&key, via).map(|(_, slot)| slot);
+        let slot = self.answered(key, via).map(|(_, slot)| slot);
         match slot.filter(|slot| self.rules.live(*slot, self.now).is_some()) {
             Some(slot) => Verdict::Allow(slot),
             None => NOTHING,
@@ -161,7 +161,7 @@ impl Table {
     /// there was such a flow.
     pub fn close(&mut self, scope: Scope, flow: &Flow) -> bool {
         let Some(key) = Key::outgoing(scope, flow) else { return false };
-        let Some((number, &Entry { slot, .. })) = self.flows.find(&self.secret, &key) else { return false };
+        let Some((number, &Entry { slot, .. })) = self.flows.find(&self.secret, key) else { return false };
         self.close_at(number, scope, slot)
     }
 
@@ -191,6 +191,7 @@ impl Table {
     }
 
     /// Judges a packet that belongs to no live flow.
+    #[inline(never)]
     fn first(&mut self, scope: Scope, flow: &Flow, key: Key, bytes: usize) -> Verdict {
         let is_live = |index| self.rules.is_live(index, self.now);
         let found = self.destinations.find(&self.secret, scope, flow.protocol, &flow.destination, is_live);
@@ -221,8 +222,8 @@ impl Table {
     }
 
     /// The live flow with this key, if its answers come through `via`.
-    #[inline]
-    fn answered(&mut self, key: &Key, via: Via) -> Option<(u32, Slot)> {
+    #[inline(always)]
+    fn answered(&mut self, key: Key, via: Via) -> Option<(u32, Slot)> {
         let (number, entry) = self.flows.find(&self.secret, key)?;
         (entry.via == via).then_some((number, entry.slot))
     }
