@@ -101,7 +101,7 @@ impl Gate {
         self.keep_only(&[], sink);
     }
 
-    /// Ends a batch: sends what is due, and lets go of peers without a lease. Resets have been sealed by now.
+    /// Ends a batch: sends what is due, and lets go of peers without a lease. Whoever was cut has been told by now.
     pub fn finish(&mut self, sink: &mut impl Datagrams) {
         self.datapath.finish(sink);
         for sid in std::mem::take(&mut self.bereft) {
@@ -167,8 +167,7 @@ impl Gate {
     fn ended(&mut self, ended: Ended, reason: DenyReason, sink: &mut impl Datagrams) {
         let Ended { rule, flows, .. } = ended;
         let Some(Held { lease, peer, .. }) = self.leases.remove(&rule.lease) else { return };
-        let resets = flows.into_iter().map(|flow| Output::Reset { peer, flow, reason });
-        self.outbox.extend(resets);
+        self.outbox.push_back(Output::Cut { peer, lease: rule.lease, flows, reason });
         self.datapath.notify(peer, notice(rule.lease, reason).as_bytes(), sink);
         self.bereft.insert(lease.sid);
         self.tell(EndedFrame { lease: rule.lease, reason });

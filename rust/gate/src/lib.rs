@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   broker's frames ──▶ ┌──────────── Gate ────────────┐ ──▶ frames for the broker: held, declined, renew, ended
-//!                       │ leases ─▶ Datapath: table, peers │ ──▶ flows to be reset
+//!                       │ leases ─▶ Datapath: table, peers │ ──▶ flows to be cut
 //!   datagrams, packets ─▶──────────────────────────────┘ ──▶ datagrams, packets for the site
 //! ```
 //!
@@ -10,7 +10,7 @@
 //! when the last one ends, the peer goes. Nothing here outlives the process: a restart is a new run, and every
 //! earlier lease is void.
 //!
-//! One law: *begin a batch, hand in frames and packets, `finish` the batch, drain `poll`*.
+//! One law: *begin a batch, hand in frames and packets, drain `poll`, `finish` the batch*.
 
 mod gate; // start here: one batch after another
 pub use gate::{Config, Gate};

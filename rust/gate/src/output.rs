@@ -1,5 +1,5 @@
 use ztna_api::gateway::FromGateway;
-use ztna_model::{DenyReason, Flow};
+use ztna_model::{DenyReason, Flow, LeaseId};
 use ztna_tunnel::PeerId;
 
 /// What the driver is to do.
@@ -7,12 +7,14 @@ use ztna_tunnel::PeerId;
 pub enum Output {
     /// Tell the broker.
     Tell(Box<FromGateway>),
-    /// Cut this flow both ways, at once: it lived under a lease that is over.
-    Reset {
+    /// A lease is over: cut whatever lives under it both ways, at once.
+    Cut {
         /// Whose it was.
         peer: PeerId,
-        /// The flow, as the device's packets show it.
-        flow: Flow,
+        /// The lease.
+        lease: LeaseId,
+        /// Its flows, as the device's packets show them. A flow that has been silent for long may be missing.
+        flows: Vec<Flow>,
         /// Why.
         reason: DenyReason,
     },
