@@ -1,28 +1,35 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ztna_api::gateway::{Floor, FloorHeld};
 use ztna_datapath::Datagrams;
-use ztna_model::{Epoch, Lease, LeaseId, SessionId, Time};
+use ztna_model::{Epoch, Lease, LeaseId, SessionId, Time, secs};
 
 use crate::gate::Gate;
 
 /// Below which epoch a session's leases are void. Remembered for as long as a lease from before could live.
 #[derive(Debug, Default)]
-pub(crate) struct Floors(BTreeMap<SessionId, (Epoch, Time)>);
+pub(crate) struct Floors {
+    by_session: BTreeMap<SessionId, (Epoch, Time)>,
+    next_look: Time,
+}
 
 impl Floors {
     pub(crate) fn of(&self, sid: SessionId) -> Epoch {
-        self.0.get(&sid).map_or(Epoch::default(), |(epoch, _)| *epoch)
+        self.by_session.get(&sid).map_or(Epoch::default(), |(epoch, _)| *epoch)
     }
 
     /// Raises a floor; one never sinks.
     fn raise(&mut self, sid: SessionId, epoch: Epoch, now: Time) {
         let epoch = epoch.max(self.of(sid));
-        self.0.insert(sid, (epoch, now + Lease::LONGEST));
+        self.by_session.insert(sid, (epoch, now + Lease::LONGEST));
     }
 
     pub(crate) fn forget_old(&mut self, now: Time) {
-        self.0.retain(|_, (_, until)| now < *until);
+        if now >= self.next_look {
+            self.next_look = now + LOOK_EVERY;
+            self.by_session.retain(|_, (_, until)| now < *until);
+        }
     }
 }
 
@@ -45,3 +52,5 @@ impl Gate {
         self.tell(FloorHeld { sid: floor.sid, epoch: floor.epoch });
     }
 }
+
+const LOOK_EVERY: Duration = secs(10);

@@ -45,9 +45,13 @@ pub struct Gate {
     /// Peers that may have lost their last lease in this batch.
     pub(crate) bereft: BTreeSet<SessionId>,
     pub(crate) next_beat: Option<Time>,
+    /// INVARIANT: no lease's renewal is due before.
+    pub(crate) next_renewal: Option<Time>,
     pub(crate) declined: BTreeMap<LeaseError, u64>,
     pub(crate) random: Box<dyn Random + Send>,
     pub(crate) now: Time,
+    /// Leases signed on an older reading of the clock are void: it stood still since.
+    pub(crate) last_jump: Time,
     pub(crate) outbox: VecDeque<Output>,
 }
 
@@ -64,9 +68,11 @@ impl Gate {
             floors: Floors::default(),
             bereft: BTreeSet::new(),
             next_beat: None,
+            next_renewal: None,
             declined: BTreeMap::new(),
             random,
             now: Time::ZERO,
+            last_jump: Time::ZERO,
             outbox: VecDeque::new(),
         }
     }
@@ -90,15 +96,19 @@ impl Gate {
             ToGateway::BeatPlease(_) => self.beat(),
             ToGateway::Lease(offered) => self.take_offered(&offered),
             ToGateway::Floor(floor) => self.apply_floor(&floor, sink),
-            ToGateway::List(list) => self.keep_only(&list.live, sink),
+            ToGateway::List(list) => self.end_all_but(&list.live, DenyReason::Revoked, sink),
             ToGateway::Renewed(renewed) => self.take_renewed(&renewed.leases),
             ToGateway::Over(over) => self.end(over.lease, over.reason, sink),
         }
     }
 
-    /// The machine was paused or restored: what was measured on its clock means nothing any more.
+    /// The machine was paused or restored: what was measured on its clock means nothing any more, and neither does what
+    /// is still on its way and was measured before. Comes first in a batch.
     pub fn handle_jump(&mut self, sink: &mut impl Datagrams) {
-        self.keep_only(&[], sink);
+        // A beat from before may bear this very millisecond, so the next one must not.
+        self.last_jump = Time::from_millis(self.now.as_millis() + 1);
+        self.next_beat = Some(self.last_jump);
+        self.end_all_but(&[], DenyReason::LeaseExpired, sink);
     }
 
     /// Ends a batch: sends what is due, and lets go of peers without a lease. Whoever was cut has been told by now.
@@ -120,7 +130,7 @@ impl Gate {
 
     /// When a batch must begin at the latest, even an empty one.
     pub fn next_wake(&self) -> Option<Time> {
-        [self.datapath.next_wake(), self.next_beat, self.next_renewal()].into_iter().flatten().min()
+        [self.datapath.next_wake(), self.next_beat, self.next_renewal].into_iter().flatten().min()
     }
 
     /// The lease behind a rule of the flow table.
@@ -131,6 +141,11 @@ impl Gate {
     /// All leases held.
     pub fn leases(&self) -> impl Iterator<Item = &Held> {
         self.leases.values()
+    }
+
+    /// How many sessions hold a lease.
+    pub fn sessions(&self) -> usize {
+        self.peers.len()
     }
 
     /// Where this gateway may go.
@@ -150,12 +165,11 @@ impl Gate {
         }
     }
 
-    /// Ends every lease that is not in `live`.
-    pub(crate) fn keep_only(&mut self, live: &[LeaseId], sink: &mut impl Datagrams) {
+    fn end_all_but(&mut self, live: &[LeaseId], reason: DenyReason, sink: &mut impl Datagrams) {
         let live: BTreeSet<&LeaseId> = live.iter().collect();
         let gone: Vec<LeaseId> = self.leases.keys().filter(|lease| !live.contains(lease)).copied().collect();
         for lease in gone {
-            self.end(lease, DenyReason::Revoked, sink);
+            self.end(lease, reason, sink);
         }
     }
 
@@ -188,8 +202,9 @@ impl Gate {
             self.keys = Some(keys);
         }
         if self.incarnation.replace(welcome.incarnation).is_some_and(|before| before != welcome.incarnation) {
-            self.keep_only(&[], sink);
+            self.end_all_but(&[], DenyReason::Revoked, sink);
         }
+        self.ask_again();
         self.beat();
     }
 }

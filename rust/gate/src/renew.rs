@@ -10,15 +10,11 @@ impl Gate {
     /// Asks for the renewal of leases at their half-life, all in one frame, if their device still sends something.
     pub(crate) fn ask_for_renewals(&mut self) {
         let now = self.now;
-        let due: Vec<LeaseId> = self
-            .leases
-            .values()
-            .filter(|held| held.renew_at.is_some_and(|at| now >= at))
-            .map(|held| held.lease.id)
-            .collect();
-        if due.is_empty() {
+        if self.next_renewal.is_none_or(|at| now < at) {
             return;
         }
+        let due = self.leases.values().filter(|held| held.renew_at.is_some_and(|at| now >= at));
+        let due: Vec<LeaseId> = due.map(|held| held.lease.id).collect();
         let (awake, silent): (Vec<LeaseId>, Vec<LeaseId>) =
             due.into_iter().partition(|lease| self.is_in_use(*lease));
         for lease in &awake {
@@ -28,13 +24,19 @@ impl Gate {
         for lease in silent {
             self.renew_again_at(lease, Some(now + LOOK_AGAIN));
         }
+        self.next_renewal = self.leases.values().filter_map(|held| held.renew_at).min();
         if !awake.is_empty() {
             self.tell(Renew { beat: self.clock(), leases: awake });
         }
     }
 
-    pub(crate) fn next_renewal(&self) -> Option<Time> {
-        self.leases.values().filter_map(|held| held.renew_at).min()
+    /// Whatever was asked for on an earlier stream has not been answered, and will not be.
+    pub(crate) fn ask_again(&mut self) {
+        let now = self.now;
+        for held in self.leases.values_mut() {
+            held.renew_at.get_or_insert(now);
+        }
+        self.next_renewal = self.leases.values().filter_map(|held| held.renew_at).min();
     }
 
     pub(crate) fn beat_if_due(&mut self) {
@@ -50,8 +52,8 @@ impl Gate {
     }
 
     /// A shorter lease wants a faster beat.
-    pub(crate) fn hasten_beat(&mut self) {
-        let due = self.now + self.beat_every();
+    pub(crate) fn hasten_beat(&mut self, ttl: u64) {
+        let due = self.now + millis(ttl / 6).clamp(FASTEST_BEAT, SLOWEST_BEAT);
         self.next_beat = self.next_beat.map(|at| at.min(due));
     }
 

@@ -53,14 +53,22 @@ impl Gate {
     /// All that must hold, in the order of the protocol.
     pub(crate) fn check(&self, lease: &Lease) -> Result<(), LeaseError> {
         self.check_addressee(lease)?;
-        check_time(lease, self.now)?;
+        self.check_time(lease)?;
         if lease.epoch < self.floors.of(lease.sid) {
             return Err(LeaseError::BelowFloor);
         }
+        match self.leases.get(&lease.id) {
+            // What does not change has been checked when it came first.
+            Some(held) => check_repetition(&held.lease, lease),
+            None => self.check_new(lease),
+        }
+    }
+
+    fn check_new(&self, lease: &Lease) -> Result<(), LeaseError> {
         self.check_holder(lease)?;
         self.check_target(lease)?;
         self.check_synthetic(lease)?;
-        self.check_repetition(lease)
+        if self.leases.len() < self.config.most_leases { Ok(()) } else { Err(LeaseError::TooMany) }
     }
 
     fn check_addressee(&self, lease: &Lease) -> Result<(), LeaseError> {
@@ -75,6 +83,19 @@ impl Gate {
         }
         if Some(lease.incarnation) != self.incarnation {
             return Err(LeaseError::WrongIncarnation);
+        }
+        Ok(())
+    }
+
+    fn check_time(&self, lease: &Lease) -> Result<(), LeaseError> {
+        if lease.ttl > u64::try_from(Lease::LONGEST.as_millis()).unwrap_or(u64::MAX) {
+            return Err(LeaseError::TooLong);
+        }
+        if lease.begins() > self.now {
+            return Err(LeaseError::NotYet);
+        }
+        if self.now >= lease.deadline() || lease.begins() < self.last_jump {
+            return Err(LeaseError::Expired);
         }
         Ok(())
     }
@@ -126,17 +147,6 @@ impl Gate {
         if Synthetic::is_sound(synthetic) && is_free { Ok(()) } else { Err(LeaseError::BadSynthetic) }
     }
 
-    /// The same id again may come with another time, decision and a higher epoch, and with nothing else changed.
-    fn check_repetition(&self, lease: &Lease) -> Result<(), LeaseError> {
-        let Some(held) = self.leases.get(&lease.id) else {
-            let room = self.leases.len() < self.config.most_leases;
-            return if room { Ok(()) } else { Err(LeaseError::TooMany) };
-        };
-        let Lease { at, ttl, decision, epoch, .. } = lease.clone();
-        let expected = Lease { at, ttl, decision, epoch, ..held.lease.clone() };
-        if expected == *lease && epoch >= held.lease.epoch { Ok(()) } else { Err(LeaseError::NotTheSame) }
-    }
-
     fn hold(&mut self, lease: Lease, carriers: &[Carrier]) -> Result<LeaseId, LeaseError> {
         let peer = self.peer_of(&lease)?;
         let rule = Rule {
@@ -155,9 +165,10 @@ impl Gate {
         for carrier in carriers.iter().take(MOST_PATHS) {
             self.datapath.tunnel.open_path(peer, *carrier);
         }
-        let (id, renew_at) = (lease.id, Some(half_life(&lease)));
-        self.leases.insert(id, Held { lease, peer, renew_at });
-        self.hasten_beat();
+        let (id, ttl, renew_at) = (lease.id, lease.ttl, half_life(&lease));
+        self.next_renewal = Some(self.next_renewal.map_or(renew_at, |at| at.min(renew_at)));
+        self.leases.insert(id, Held { lease, peer, renew_at: Some(renew_at) });
+        self.hasten_beat(ttl);
         Ok(id)
     }
 
@@ -192,17 +203,11 @@ impl Gate {
     }
 }
 
-fn check_time(lease: &Lease, now: Time) -> Result<(), LeaseError> {
-    if lease.ttl > u64::try_from(Lease::LONGEST.as_millis()).unwrap_or(u64::MAX) {
-        return Err(LeaseError::TooLong);
-    }
-    if lease.begins() > now {
-        return Err(LeaseError::NotYet);
-    }
-    if now >= lease.deadline() {
-        return Err(LeaseError::Expired);
-    }
-    Ok(())
+/// The same id again may come with another time, decision and a higher epoch, and with nothing else changed.
+fn check_repetition(held: &Lease, lease: &Lease) -> Result<(), LeaseError> {
+    let Lease { at, ttl, decision, epoch, .. } = *lease;
+    let expected = Lease { at, ttl, decision, epoch, ..held.clone() };
+    if expected == *lease && epoch >= held.epoch { Ok(()) } else { Err(LeaseError::NotTheSame) }
 }
 
 /// When a lease's renewal is to be asked for.
