@@ -22,6 +22,7 @@ pub mod tls; // who is at the other end of them
 pub mod uds; // the administrator's socket
 
 pub mod fs; // files that nobody else may read
+pub mod settings; // files that administrators write
 pub mod keys; // signing keys in this process's memory
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ pub use identity::{Identity, IdentityError, IdentitySlot};
 mod gateway_name;
 pub use gateway_name::{GatewayName, GatewayPeer, PeerError};
 
+mod gateway_chain;
+pub use gateway_chain::{ChainError, check_gateway_chain};
+
 mod root;
 pub use root::{RootError, root_hash, root_hash_of};
 

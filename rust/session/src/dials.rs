@@ -132,7 +132,7 @@ impl Session {
         match self.outcome(&held.dial) {
             Outcome::Go(endpoint) => self.push(Output::Dialled { dial: held.dial.id, answer: Ok(endpoint) }),
             Outcome::Refuse(verdict) => {
-                self.push(Output::Dialled { dial: held.dial.id, answer: Err(verdict) })
+                self.push(Output::Dialled { dial: held.dial.id, answer: Err(verdict) });
             }
             Outcome::Hold => self.dials.held.push(held),
             Outcome::Ask(wanted) => self.ask(wanted, held, now),

@@ -106,3 +106,25 @@ async fn the_peers_key_is_told_for_its_renewal() {
     let peer = site.connect_with(Some(identity)).await.accepted().unwrap();
     assert_eq!(peer.spki, key.subject_public_key_info());
 }
+
+#[test]
+fn f01_a_chain_makes_a_gateway_only_under_its_authority_for_its_organisation_and_day() {
+    let (authority, rogue) = (Authority::root("gateways"), Authority::root("rogue"));
+    let leaf = |by: &Authority, params| by.leaf(params).0.to_vec();
+    let good = leaf(&authority, gateway(&["spiffe://acme.example/gateway/berlin-1"]));
+    let forged = leaf(&rogue, gateway(&["spiffe://acme.example/gateway/berlin-1"]));
+    let nobody = leaf(&authority, gateway(&["spiffe://acme.example/person/ana"]));
+    let over = expired_since(gateway(&["spiffe://acme.example/gateway/berlin-1"]), secs(60));
+    let over = leaf(&authority, over);
+    let (ours, theirs): (ztna_model::OrgId, ztna_model::OrgId) =
+        ("https://acme.example".parse().unwrap(), "https://other.example".parse().unwrap());
+    let now = Clock.wall();
+    let check =
+        |chain: &[Vec<u8>], org: &ztna_model::OrgId| check_gateway_chain(chain, &authority.der(), org, now);
+    assert_eq!(check(&[good.clone()], &ours).unwrap().name.gateway.as_str(), "berlin-1");
+    assert!(matches!(check(&[good], &theirs), Err(ChainError::NotAGateway(PeerError::OtherOrganisation))));
+    assert!(matches!(check(&[forged], &ours), Err(ChainError::NotIssued(_))));
+    assert!(matches!(check(&[over], &ours), Err(ChainError::NotIssued(_))));
+    assert!(matches!(check(&[nobody], &ours), Err(ChainError::NotAGateway(PeerError::NotAGateway))));
+    assert!(matches!(check(&[], &ours), Err(ChainError::Empty)));
+}
