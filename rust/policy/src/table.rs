@@ -170,6 +170,12 @@ impl Table {
         self.rules.rule(slot)
     }
 
+    /// The rule under which a flow lives, given as the device's packets show it. It counts for nothing.
+    pub fn under(&mut self, scope: Scope, flow: &Flow) -> Option<Slot> {
+        let key = Key::outgoing(scope, flow)?;
+        self.flows.find(&self.secret, key).map(|(_, entry)| entry.slot)
+    }
+
     /// Where the rule of `lease` is.
     pub fn slot(&self, lease: LeaseId) -> Option<Slot> {
         self.rules.at(self.rules.index_of(lease)?).map(|(slot, _)| slot)

@@ -36,6 +36,19 @@ fn what_passed_is_counted_for_each_lease() {
 }
 
 #[test]
+fn asking_under_which_rule_a_flow_lives_counts_for_nothing() {
+    let mut table = table(&["allow tcp 10.0.0.1/32 443"]);
+    assert_eq!(table.under(PEER, &tcp(1)), None);
+    let _ = table.outgoing(PEER, &tcp(1), 100);
+    let before = table.usage(LEASE);
+    assert_eq!(table.under(PEER, &tcp(1)), table.slot(LEASE));
+    assert_eq!(table.under(Scope(2), &tcp(1)), None);
+    assert_eq!(table.usage(LEASE), before);
+    assert!(table.close(PEER, &tcp(1)));
+    assert_eq!(table.under(PEER, &tcp(1)), None);
+}
+
+#[test]
 fn a_new_rule_counts_as_activity() {
     let mut table = table(&[]);
     let now = Time::ZERO + secs(77);
