@@ -16,11 +16,13 @@ pub mod random; // the one file that reads the random source
 pub mod inbox; // what tasks tell a data thread
 pub mod poll; // what a data thread waits on
 pub mod udp; // its UDP port, many datagrams a system call
+pub mod socket; // the sockets of single flows
 
 pub mod tcp; // listeners and connections
 pub mod tls; // who is at the other end of them
 pub mod uds; // the administrator's socket
 
+pub mod process; // what this process may use
 pub mod fs; // files that nobody else may read
 pub mod settings; // files that administrators write
 pub mod keys; // signing keys in this process's memory

@@ -1,4 +1,4 @@
-//! What a data thread waits on: its UDP port, its inbox and its next deadline, nothing else.
+//! What a data thread waits on: its UDP port, its inbox, the sockets of its flows and its next deadline.
 //!
 //! ```no_run
 //! use ztna_net::{clock::Clock, poll::Poller, udp::{Batch, Bind, UdpPort}};
@@ -23,6 +23,7 @@
 use std::io;
 use std::time::Duration;
 
+use mio::event::Source;
 use mio::{Events, Interest, Poll, Token, Waker};
 use ztna_model::Time;
 
@@ -39,6 +40,31 @@ pub struct Poller {
     /// Whether the poller also waits for room in the port's send buffer. Only while the port is blocked: else every
     /// datagram that left would wake the thread.
     awaits_room: bool,
+}
+
+/// What a flow's socket is ready for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Readiness {
+    /// There may be something to read.
+    pub readable: bool,
+    /// There may be room to write.
+    pub writable: bool,
+    /// The other end has finished, or the socket is broken.
+    pub ended: bool,
+}
+
+impl Readiness {
+    /// Whatever may be: try.
+    pub(crate) const ALL: Self = Self { readable: true, writable: true, ended: true };
+
+    /// What either tells.
+    pub(crate) const fn or(self, other: Self) -> Self {
+        Self {
+            readable: self.readable || other.readable,
+            writable: self.writable || other.writable,
+            ended: self.ended || other.ended,
+        }
+    }
 }
 
 impl Poller {
@@ -61,7 +87,28 @@ impl Poller {
         self.poll.registry().deregister(port.socket())
     }
 
-    /// Waits until `port` is readable (or has room again, if it was blocked), `inbox` holds something or has lost its
+    /// Waits on a flow's socket as well, for as long as it is open. A key may be used again after that.
+    pub(crate) fn watch(&self, socket: &mut impl Source, key: usize) -> io::Result<()> {
+        self.poll.registry().register(socket, flow_token(key), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Waits for something to read from a flow's socket.
+    pub(crate) fn watch_reading(&self, socket: &mut impl Source, key: usize) -> io::Result<()> {
+        self.poll.registry().register(socket, flow_token(key), Interest::READABLE)
+    }
+
+    /// Which flows' sockets are ready for more than before the last wait, by their keys. Told once: a socket is ready
+    /// until it says itself that it no longer is.
+    pub fn ready(&self) -> impl Iterator<Item = (usize, Readiness)> {
+        self.events.iter().filter_map(|event| {
+            let key = event.token().0.checked_sub(FIRST_FLOW)?;
+            let ended = event.is_read_closed() || event.is_error();
+            let (readable, writable) = (event.is_readable() || ended, event.is_writable() || ended);
+            Some((key, Readiness { readable, writable, ended }))
+        })
+    }
+
+    /// Waits until `port` is readable (or has room again, if it was blocked), a flow's socket is ready, `inbox` holds something or has lost its
     /// last sender, or `deadline` is past, and tells the time then. It may return early, and after a suspend late:
     /// deadlines are compared with that time, not with having been woken.
     pub fn wait<T>(
@@ -97,8 +144,13 @@ impl Poller {
 
 const UDP: Token = Token(0);
 const INBOX: Token = Token(1);
-/// More than a poller has sources.
-const EVENTS: usize = 8;
+const FIRST_FLOW: usize = 2;
+/// How much is told after one wait; the rest is told after the next.
+const EVENTS: usize = 256;
+
+const fn flow_token(key: usize) -> Token {
+    Token(key.saturating_add(FIRST_FLOW))
+}
 
 #[cfg(test)]
 mod tests {

@@ -30,7 +30,7 @@ mod tests;
 use segments::Segments;
 use wire::Wire;
 
-/// An unconnected UDP socket on an ephemeral port, for use on one thread together with a [`crate::poll::Poller`].
+/// An unconnected UDP socket, for use on one thread together with a [`crate::poll::Poller`].
 #[derive(Debug)]
 pub struct UdpPort {
     wire: Wire,
@@ -41,13 +41,18 @@ pub struct UdpPort {
 }
 
 impl UdpPort {
-    /// Opens a port. [`Bind::Dual`] becomes [`Bind::V4`] on a machine without IPv6.
+    /// Opens a port of the kernel's choice. [`Bind::Dual`] becomes [`Bind::V4`] on a machine without IPv6.
     pub fn bind(wanted: Bind) -> Result<Self, BindError> {
-        let wire = Wire::open(wanted).map_err(|cause| BindError { wanted, cause })?;
+        Self::bind_to(wanted, 0)
+    }
+
+    /// Opens port `number`; 0 leaves the choice to the kernel.
+    pub fn bind_to(wanted: Bind, number: u16) -> Result<Self, BindError> {
+        let wire = Wire::open(wanted, number).map_err(|cause| BindError { wanted, number, cause })?;
         Ok(Self { wire, outgoing: Segments::new(), lost: 0, readable: true })
     }
 
-    /// Where it receives: the port is the kernel's choice, the address unspecified unless it is loopback.
+    /// Where it receives: the address unspecified unless it is loopback.
     pub const fn local_address(&self) -> SocketAddr {
         self.wire.address()
     }

@@ -25,10 +25,12 @@ pub enum Bind {
 
 /// Why a UDP port could not be opened.
 #[derive(Debug, Error)]
-#[error("cannot open a UDP port for {wanted:?}: {cause}")]
+#[error("cannot open a UDP port{} for {wanted:?}: {cause}", written(*number))]
 pub struct BindError {
     /// What it was to be open to.
     pub wanted: Bind,
+    /// Which port; 0 where any would do.
+    pub number: u16,
     /// The operating system's words.
     pub cause: io::Error,
 }
@@ -53,27 +55,27 @@ impl Bind {
         fits && scoped && somebody && !is_mapped(destination)
     }
 
-    fn address(self) -> SocketAddr {
+    fn address(self, number: u16) -> SocketAddr {
         match self {
-            Self::V4 => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            Self::V6 | Self::Dual => (Ipv6Addr::UNSPECIFIED, 0).into(),
-            Self::LoopbackV4 => (Ipv4Addr::LOCALHOST, 0).into(),
-            Self::LoopbackV6 => (Ipv6Addr::LOCALHOST, 0).into(),
+            Self::V4 => (Ipv4Addr::UNSPECIFIED, number).into(),
+            Self::V6 | Self::Dual => (Ipv6Addr::UNSPECIFIED, number).into(),
+            Self::LoopbackV4 => (Ipv4Addr::LOCALHOST, number).into(),
+            Self::LoopbackV6 => (Ipv6Addr::LOCALHOST, number).into(),
         }
     }
 }
 
 /// A non-blocking socket, and what it is open to.
-pub(super) fn open(wanted: Bind) -> io::Result<(UdpSocket, Bind)> {
-    match open_exactly(wanted) {
+pub(super) fn open(wanted: Bind, number: u16) -> io::Result<(UdpSocket, Bind)> {
+    match open_exactly(wanted, number) {
         Ok(socket) => Ok((socket, wanted)),
-        Err(_) if wanted == Bind::Dual => open_exactly(Bind::V4).map(|socket| (socket, Bind::V4)),
+        Err(_) if wanted == Bind::Dual => open_exactly(Bind::V4, number).map(|socket| (socket, Bind::V4)),
         Err(cause) => Err(cause),
     }
 }
 
-fn open_exactly(wanted: Bind) -> io::Result<UdpSocket> {
-    let address = wanted.address();
+fn open_exactly(wanted: Bind, number: u16) -> io::Result<UdpSocket> {
+    let address = wanted.address(number);
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::DGRAM, flags, None)?;
@@ -87,6 +89,10 @@ fn open_exactly(wanted: Bind) -> io::Result<UdpSocket> {
     set_socket_send_buffer_size_force(&socket, BUFFER)
         .or_else(|_| set_socket_send_buffer_size(&socket, BUFFER))?;
     Ok(socket.into())
+}
+
+fn written(number: u16) -> String {
+    if number == 0 { String::new() } else { format!(" {number}") }
 }
 
 /// `::ffff:192.0.2.1`: on the inside of a port, IPv4 is always IPv4.

@@ -88,8 +88,8 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    pub(super) fn open(wanted: Bind) -> io::Result<Self> {
-        let (socket, bound) = bind::open(wanted)?;
+    pub(super) fn open(wanted: Bind, number: u16) -> io::Result<Self> {
+        let (socket, bound) = bind::open(wanted, number)?;
         let kernel = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let address = socket.local_addr()?;
         let supported = kernel.max_gso_segments() > 1;
