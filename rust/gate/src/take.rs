@@ -184,7 +184,7 @@ impl Gate {
     }
 
     fn add_peer(&mut self, key: &WgPublic) -> Result<PeerId, LeaseError> {
-        let added = self.datapath.tunnel.add_peer(*key, None, Role::Responder, &mut self.random);
+        let added = self.datapath.tunnel.add_peer(*key, None, Role::Responder, &mut self.random, self.now);
         added.map_err(|error| match error {
             AddPeerError::KeyTaken => LeaseError::KeyTaken,
             AddPeerError::UnusableKey => LeaseError::BadStatement,
