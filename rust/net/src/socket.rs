@@ -218,7 +218,7 @@ mod tests {
                 }
                 match connection.read(&mut room).unwrap() {
                     Read::Bytes(length) => all.extend_from_slice(&room[..length]),
-                    other => return (all, other),
+                    other @ (Read::Nothing | Read::End) => return (all, other),
                 }
             }
         }
