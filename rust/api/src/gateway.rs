@@ -1,10 +1,12 @@
 //! The control stream between a gateway and its broker, and how a gateway is enrolled.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use ztna_model::{
-    Carrier, DenyReason, Epoch, GatewayId, Incarnation, LeaseId, OrgId, PublicKey, RunId, Secret, SessionId,
-    SignError, Signer, SiteId, WgPublic,
+    Carrier, DenyReason, Epoch, GatewayId, Incarnation, LeaseId, OrgId, OrgString, ParseError, PublicKey,
+    RunId, Secret, SessionId, SignError, Signer, SiteId, WgPublic,
 };
 
 use crate::discovery::Versions;
@@ -273,10 +275,41 @@ pub const STREAM_PATH: &str = "/v1/gateways/stream";
 
 /// What a gateway needs to enrol, as one string: `organisation string` `!` `secret`.
 ///
-/// It carries the root's hash, so that a gateway trusts the right broker from its first byte on.
+/// It carries the root's hash, so that a gateway trusts the right broker from its first byte on. Without one (a broker
+/// that is publicly trusted), the gateway pins the root of the key set that this broker hands it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EnrolmentToken {
+    /// The organisation.
+    pub organisation: OrgString,
+    /// What is good once.
+    pub secret: Secret<String>,
+}
+
+impl EnrolmentToken {
+    /// The token as the one string, for the one who is to have it.
+    pub fn to_text(&self) -> Secret<String> {
+        Secret::new(format!("{}!{}", self.organisation, self.secret.expose()))
+    }
+}
+
+impl FromStr for EnrolmentToken {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        const EXPECTED: &str = "an enrolment token such as https://acme.example#sha256-…!…";
+        // What is wrong is never repeated: it may be the secret.
+        let error = || ParseError::new("…", EXPECTED);
+        let (organisation, secret) = text.trim().split_once('!').ok_or_else(error)?;
+        let fits = (16..=256).contains(&secret.len()) && secret.bytes().all(|c| c.is_ascii_graphic());
+        let organisation = organisation.parse().map_err(|_| error())?;
+        if fits { Ok(Self { organisation, secret: Secret::new(secret.to_owned()) }) } else { Err(error()) }
+    }
+}
+
+/// A request for a gateway's first certificate.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct EnrolRequest {
-    /// The single-use token.
+    /// The secret of the single-use token.
     pub token: Secret<String>,
     /// A certificate signing request for the key the gateway has made (PKCS #10, base64url DER).
     pub request: String,
@@ -313,6 +346,32 @@ const TYP: &str = "openztna-gateway+jws";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn enrolment_tokens() {
+        let root = format!("sha256-{}", "ab".repeat(32));
+        for text in [
+            "https://acme.example!0123456789abcdef",
+            &format!("https://acme.example:8443#{root}!{}", "x".repeat(43)),
+        ] {
+            let token: EnrolmentToken = text.parse().unwrap();
+            assert_eq!(token.to_text().expose(), text);
+            assert_eq!(format!(" {text}\n").parse(), Ok(token));
+        }
+        let refused = [
+            "",
+            "!",
+            "https://acme.example",
+            "https://acme.example!short",
+            "acme.example!0123456789abcdef",
+            "https://acme.example#!0123456789abcdef",
+            "https://acme.example!0123456789 abcdef",
+        ];
+        for text in refused {
+            let error = text.parse::<EnrolmentToken>().unwrap_err().to_string();
+            assert!(!error.contains("0123456789") && !error.contains("short"), "{error}");
+        }
+    }
 
     #[test]
     fn a_beat_lies_flat_in_what_carries_it() {
