@@ -171,7 +171,12 @@ impl Timers {
     }
 
     fn next_after_silence((since, _): (Time, Time)) -> (Time, WakeReason) {
-        (since + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT, WakeReason::MissingAnswer)
+        (since + LONGEST_SILENCE, WakeReason::MissingAnswer)
+    }
+
+    /// Whether an answer is missing at this time.
+    pub(crate) fn is_silent(&self, now: Time) -> bool {
+        self.unanswered.is_some_and(|(since, _)| now >= since + LONGEST_SILENCE)
     }
 
     /// Whether a missing answer is too old to be worth a handshake: the machine slept through it.
@@ -199,6 +204,8 @@ const REKEY_ATTEMPT_TIME: Duration = secs(90);
 const REKEY_TIMEOUT: Duration = secs(5);
 /// A packet is answered within this, if only by an empty datagram.
 const KEEPALIVE_TIMEOUT: Duration = secs(10);
+/// A packet that is not answered within this was lost, or its answer was: both of the above, one after the other.
+const LONGEST_SILENCE: Duration = secs(15);
 
 #[cfg(test)]
 mod tests {
