@@ -57,6 +57,14 @@ impl Reach {
         by_name || self.admits_address(address, Some(port))
     }
 
+    /// Whether `address` is named itself, with its port: then it is meant even if it is one of this machine's own.
+    pub fn names_exactly(&self, address: SocketAddr) -> bool {
+        self.0.iter().any(|entry| match entry {
+            ReachEntry::Exact(exact) => *exact == address,
+            ReachEntry::Prefix(_) | ReachEntry::Name(_) => false,
+        })
+    }
+
     fn names(&self, name: &DomainName) -> bool {
         self.0.iter().any(|entry| matches!(entry, ReachEntry::Name(pattern) if pattern.matches(name)))
     }
