@@ -1,0 +1,28 @@
+use std::process::ExitCode;
+
+/// How the program ends. *Denied* is not *failed*: a script can tell "you may not" from "it did not work".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Exit {
+    /// It was done.
+    Done = 0,
+    /// It did not work.
+    Failed = 1,
+    /// It worked, and the answer is no.
+    Denied = 2,
+    /// A sign-in is needed first.
+    SignInNeeded = 3,
+    /// The program that should have answered does not run.
+    NotRunning = 4,
+    /// A promise of the demonstration was not kept.
+    PromiseBroken = 5,
+    /// The command line or the configuration makes no sense.
+    Usage = 64,
+    /// Somebody pressed Ctrl-C.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

@@ -1,0 +1,40 @@
+//! `openztna`: the connector from a terminal, and the commands that start broker, gateway and demo.
+
+mod admin; // what administrators ask
+mod args; // the command line
+mod exit; // how the program ends
+mod logging; // what is logged, and how
+mod table; // rows in columns
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Args, Command};
+use crate::exit::Exit;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version go to standard output, mistakes to standard error.
+            let _ = error.print();
+            let is_mistake = error.use_stderr();
+            return if is_mistake { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    args.logging.begin();
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(args.command, args.json)).into(),
+        Err(error) => {
+            eprintln!("the program cannot start: {error}");
+            Exit::Failed.into()
+        }
+    }
+}
+
+async fn run(command: Command, json: bool) -> Exit {
+    match command {
+        Command::Admin(args) => admin::run(args, json).await,
+    }
+}
