@@ -71,8 +71,9 @@ impl Pair {
         let mut random = Count(0);
         let mut client = Tunnel::new(&ours, Tunnel::DEFAULT_MTU, now);
         let mut gateway = Tunnel::new(&theirs, Tunnel::DEFAULT_MTU, now);
-        let to_gateway = client.add_peer(wg_public(&theirs), None, Role::Initiator, &mut random).unwrap();
-        let to_client = gateway.add_peer(wg_public(&ours), None, Role::Responder, &mut random).unwrap();
+        let to_gateway =
+            client.add_peer(wg_public(&theirs), None, Role::Initiator, &mut random, now).unwrap();
+        let to_client = gateway.add_peer(wg_public(&ours), None, Role::Responder, &mut random, now).unwrap();
         client.set_carriers(to_gateway, &[there()]);
         let mut pair = Self {
             client: Datapath::new(Side::Client, client, Table::new([1; 16], Limits::DEVICE)),
