@@ -155,27 +155,37 @@ impl Inner {
 /// machine, link-local and metadata services, multicast, our own ranges, and every IPv6 form that carries an
 /// IPv4 address past a check (v4-mapped and v4-compatible, NAT64, 6to4, Teredo).
 pub fn is_forbidden_target(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => is_forbidden_v4(v4),
-        IpAddr::V6(v6) => is_forbidden_v6(v6),
-    }
+    FORBIDDEN.iter().any(|range| range.contains(address))
 }
 
-fn is_forbidden_v4(address: Ipv4Addr) -> bool {
-    let [a, b, ..] = address.octets();
-    matches!((a, b), (0 | 127, _) | (169, 254) | (198, 18 | 19)) || a >= 224
+/// Whether a gateway must refuse to dial some address of `prefix`.
+pub fn has_forbidden_target(prefix: &Cidr) -> bool {
+    FORBIDDEN.iter().any(|range| range.overlaps(prefix))
 }
 
-fn is_forbidden_v6(address: Ipv6Addr) -> bool {
-    let [a, b, c, d, e, f, ..] = address.segments();
-    let embeds_v4 = [a, b, c, d, e] == [0; 5] // ::, ::1, v4-compatible, v4-mapped
-        || [a, b, c, d, e, f] == [0x64, 0xff9b, 0, 0, 0, 0]
-        || [a, b, c] == [0x64, 0xff9b, 1]
-        || a == 0x2002
-        || [a, b] == [0x2001, 0];
-    let ours = [a, b, c] == [0x2001, 2, 0];
-    let local = a & 0xffc0 == 0xfe80 || a & 0xffc0 == 0xfec0 || a & 0xff00 == 0xff00;
-    embeds_v4 || ours || local
+const FORBIDDEN: [Cidr; 14] = [
+    v4([0, 0, 0, 0], 8),
+    v4([127, 0, 0, 0], 8),
+    v4([169, 254, 0, 0], 16),
+    v4([198, 18, 0, 0], 15),
+    v4([224, 0, 0, 0], 3),
+    v6([0, 0, 0, 0], 80), // ::, ::1, v4-compatible, v4-mapped
+    v6([0x64, 0xff9b, 0, 0], 96),
+    v6([0x64, 0xff9b, 1, 0], 48),
+    v6([0x2001, 0, 0, 0], 32),
+    v6([0x2001, 2, 0, 0], 48),
+    v6([0x2002, 0, 0, 0], 16),
+    v6([0xfe80, 0, 0, 0], 10),
+    v6([0xfec0, 0, 0, 0], 10),
+    v6([0xff00, 0, 0, 0], 8),
+];
+
+const fn v4([a, b, c, d]: [u8; 4], length: u8) -> Cidr {
+    Cidr { first: IpAddr::V4(Ipv4Addr::new(a, b, c, d)), length }
+}
+
+const fn v6([a, b, c, d]: [u16; 4], length: u8) -> Cidr {
+    Cidr { first: IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)), length }
 }
 
 const fn bits(address: IpAddr) -> u8 {
@@ -283,6 +293,28 @@ mod tests {
             "2001:2:1::1",
         ] {
             assert!(!is_forbidden_target(text.parse().unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn e03_a_prefix_that_holds_a_forbidden_address_is_found_out() {
+        for text in [
+            "127.0.0.1",
+            "126.0.0.0/7",
+            "0.0.0.0/0",
+            "169.254.169.254",
+            "::/0",
+            "fe00::/8",
+            "::ffff:10.0.0.0/104",
+        ] {
+            assert!(has_forbidden_target(&text.parse().unwrap()), "{text}");
+        }
+        for text in ["10.0.0.0/8", "128.0.0.0/3", "192.168.1.0/24", "2001:db8::/32", "fd00::/8", "2600::/12"]
+        {
+            assert!(!has_forbidden_target(&text.parse().unwrap()), "{text}");
+        }
+        for range in FORBIDDEN {
+            assert_eq!(Cidr::new(range.first, range.length), Some(range), "{range} has no host bits");
         }
     }
 }

@@ -45,7 +45,7 @@ mod name; // DNS names, and the patterns over them
 pub use name::{DomainName, NamePattern};
 
 mod address; // prefixes and the synthetic ranges
-pub use address::{Cidr, Inner, Synthetic, is_forbidden_target};
+pub use address::{Cidr, Inner, Synthetic, has_forbidden_target, is_forbidden_target};
 
 mod flow; // what a packet belongs to
 pub use flow::{Endpoint, Flow, Port, PortRange, Ports, Protocol};
