@@ -99,6 +99,17 @@ pub fn create_private_dir(path: &Path) -> Result<(), FileError> {
     check_private(path, Standing::of(&found), DIR_MODE)
 }
 
+/// Makes an empty file that only its owner may read; one that is there must be so already, and keeps what it holds.
+pub fn create_private_file(path: &Path) -> Result<(), FileError> {
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(false).mode(FILE_MODE).open(path);
+    let found = file.and_then(|file| file.metadata()).map_err(|cause| refused(path, cause))?;
+    if !found.is_file() {
+        return Err(FileError::OtherKind { path: path.into(), expected: "regular file" });
+    }
+    check_private(path, Standing::of(&found), FILE_MODE)
+}
+
 fn write_new(draft: &Path, contents: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(draft)?;
     file.write_all(contents)?;
@@ -182,6 +193,20 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_file_is_made_private_and_keeps_what_it_holds() {
+        let dir = TempDir::new();
+        let path = dir.path("store");
+        create_private_file(&path).unwrap();
+        assert_eq!((mode(&path), metadata(&path).unwrap().len()), (0o600, 0));
+        write(&path, "rows").unwrap();
+        create_private_file(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"rows");
+        set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(create_private_file(&path), Err(FileError::Exposed { .. })));
+        assert!(matches!(create_private_file(dir.root()), Err(FileError::Refused { .. })));
     }
 
     #[test]
