@@ -4,13 +4,11 @@ mod language; // the schema, and the names of things within it
 pub(crate) use language::Language;
 
 mod reads; // which parts of the context a policy reads
-pub(crate) use reads::Reads;
 
 mod rule; // one policy, checked as far as a policy can be
 pub(crate) use rule::{Known, Rule};
 
 mod obligation; // what a permit asks for besides
-pub(crate) use obligation::Obligation;
 
 mod scene; // who asks, from what device, when
 pub(crate) use scene::{Person, Scene, Sign, Surroundings};

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use ztna_api::admin::Op;
 use ztna_api::device::FromDevice;
 use ztna_api::dpop::Proof;
@@ -147,6 +149,8 @@ pub struct DeviceOpened {
     pub proof: Proof,
     /// The access token.
     pub token: Secret<String>,
+    /// Where the connection comes from.
+    pub address: IpAddr,
 }
 
 /// A gateway's first request.

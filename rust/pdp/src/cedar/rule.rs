@@ -15,6 +15,7 @@ use super::reads::{Reads, context_path, only};
 /// and reading facts only where it asks that they pass.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
+    text: String,
     /// The policy, every id in it with the organisation's before it.
     pub(super) policy: Policy,
     pub(super) reads: Reads,
@@ -42,7 +43,12 @@ impl Rule {
         let mapping: BTreeMap<EntityUid, EntityUid> =
             names.map(|uid| (uid.clone(), language.uid(uid.type_name(), uid.id().unescaped()))).collect();
         let policy = policy.sub_entity_literals(mapping).map_err(|error| error.to_string())?;
-        Ok(Self { policy, reads: Reads::of(&conditions(&json)), obligation })
+        Ok(Self { text: text.to_owned(), policy, reads: Reads::of(&conditions(&json)), obligation })
+    }
+
+    /// The policy as it was written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// The first group, site or resource that the policy names and that is not `known`. A misspelt name in a forbid

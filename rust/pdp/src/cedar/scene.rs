@@ -2,7 +2,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use cedar_policy::{Context, Entity, EntityUid, RestrictedExpression};
-use ztna_model::{DeviceId, Fact, FactKind, FactValue, GroupId, PersonId, Tier, WallTime};
+use ztna_model::{DeviceId, Fact, FactKind, FactState, FactValue, GroupId, PersonId, Tier, WallTime};
 
 use super::language::Language;
 
@@ -53,6 +53,25 @@ impl Scene {
         let person = entity.unwrap_or_else(|_| Entity::with_uid(principal.clone()));
         let context = context(&surroundings, language);
         Self { principal, person, context, surroundings }
+    }
+
+    /// The request of a person whose device is in order and who has just signed in.
+    pub(crate) fn on_a_fit_device(
+        person: &Person,
+        at: WallTime,
+        utc_offset_minutes: i32,
+        language: &Language,
+    ) -> Self {
+        let facts = FactKind::ALL.map(|kind| passing(&unread(kind, at), at)).into();
+        let sign = Sign { acr: None, amr: Vec::new(), age: Duration::ZERO };
+        let device = DeviceId([0; 16]);
+        let surroundings = Surroundings { sign, device, facts, from: None, at, utc_offset_minutes };
+        Self::new(person, surroundings, language)
+    }
+
+    /// The facts that the request rests on.
+    pub(crate) fn facts(&self) -> impl Iterator<Item = (FactKind, FactState)> {
+        self.surroundings.facts.iter().map(|fact| (fact.kind, fact.state))
     }
 
     /// The same request, had other things been so.
@@ -138,7 +157,6 @@ fn long(number: u64) -> RestrictedExpression {
 
 /// The fact as it would be if the device were in order.
 pub(super) fn passing(fact: &Fact, at: WallTime) -> Fact {
-    use ztna_model::FactState;
     let value = fact.value.clone().filter(|_| fact.state == FactState::Pass);
     Fact {
         state: FactState::Pass,
@@ -147,6 +165,19 @@ pub(super) fn passing(fact: &Fact, at: WallTime) -> Fact {
         as_of: at,
         simulated: false,
         ..fact.clone()
+    }
+}
+
+fn unread(kind: FactKind, at: WallTime) -> Fact {
+    Fact {
+        kind,
+        state: FactState::Unknown,
+        tier: Tier::Unproven,
+        value: None,
+        source: String::new(),
+        why: String::new(),
+        as_of: at,
+        simulated: false,
     }
 }
 

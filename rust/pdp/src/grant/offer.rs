@@ -1,0 +1,153 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ztna_api::gateway::{BeatPlease, Offered};
+use ztna_model::{DenyReason, GatewayId, Lease, LeaseId, Time, secs};
+
+use super::{InVain, Life, Phase, Waiting};
+use crate::audit::{By, Event};
+use crate::cedar::Judged;
+use crate::decide::reason_of;
+use crate::ledger::{Change, Outcome};
+use crate::pdp::Pdp;
+use crate::rows::{Key, LeaseRow};
+use crate::timers::Timer;
+
+impl Pdp {
+    /// Writes a lease down, with the decision it rests on, before it is signed for the first time.
+    pub(crate) fn record_lease(
+        &mut self,
+        lease: Lease,
+        judged: Judged,
+        waiting: Vec<Waiting>,
+        tried: BTreeSet<GatewayId>,
+    ) {
+        let (id, now) = (lease.id, self.clock.boot());
+        let by = self.rows.sessions.get(&lease.sid).map_or(By::Broker, |session| self.by(&session.person));
+        let event = Event::LeaseGranted {
+            decision: lease.decision,
+            lease: id,
+            sid: lease.sid,
+            person: lease.person,
+            device: lease.device,
+            resource: lease.rule.resource.clone(),
+            gateway: lease.gw.clone(),
+            policies: judged.policies,
+        };
+        let mut change = Change::default();
+        change.audit.push(self.entry(by, event));
+        change.put(LeaseRow { lease: lease.clone(), since: self.clock.wall() });
+        let phase = Phase::Recording;
+        self.grants.begin(Life {
+            lease,
+            phase,
+            waiting,
+            signed: None,
+            ends_by: Time::ZERO,
+            since: now,
+            tried,
+            timed: false,
+        });
+        self.propose(None, change, move |pdp, outcome| match outcome {
+            Outcome::Written => pdp.lease_recorded(id),
+            Outcome::Overtaken | Outcome::Claimed(_) | Outcome::StoreDown => {
+                let in_vain = pdp.grants.end(id, DenyReason::Fault);
+                pdp.refuse_waiting(in_vain);
+            }
+        });
+    }
+
+    fn lease_recorded(&mut self, id: LeaseId) {
+        if let Some(life) = self.grants.lives.get_mut(&id) {
+            (life.phase, life.since) = (Phase::Waiting, self.clock.boot());
+            self.timers.set(self.clock.boot() + ANSWER, Timer::Offer(id));
+            self.offer(id);
+        } else {
+            // It ended while it was on its way: only its row is left.
+            let mut change = Change::default();
+            change.delete(Key::LeaseRow(id));
+            self.enforce(change, |_, _| ());
+        }
+    }
+
+    /// Signs the lease and sends it to its gateway, or asks for the beat that is missing.
+    fn offer(&mut self, id: LeaseId) {
+        let Some(life) = self.grants.lives.get(&id).filter(|life| life.phase == Phase::Waiting) else {
+            return;
+        };
+        let (gateway, sid) = (life.lease.gw.clone(), life.lease.sid);
+        let Some(stream) = self.gateways.stream(&gateway) else { return };
+        if self.lacks_a_beat(id) {
+            return self.tell_gateway(stream, BeatPlease {});
+        }
+        match self.sign_for_longer(id) {
+            Some(lease) => {
+                if let Some(life) = self.grants.lives.get_mut(&id) {
+                    life.phase = Phase::Offered;
+                }
+                let carriers = self.devices.carriers(&sid);
+                self.tell_gateway(stream, Offered { lease, carriers });
+            }
+            None => self.no_longer_offered(id),
+        }
+    }
+
+    /// Between the decision and its signature the answer has become a no.
+    fn no_longer_offered(&mut self, id: LeaseId) {
+        let Some(row) = self.rows.leases.get(&id) else { return };
+        let (judged, _) = self.decide_lease(&row.lease);
+        let reason =
+            if judged.decision.is_granted() { DenyReason::Fault } else { reason_of(&judged.decision) };
+        self.end_lease(id, reason, By::Broker, false);
+    }
+
+    /// The gateway has beaten: what waited for that goes out.
+    pub(crate) fn offer_waiting(&mut self, gateway: &GatewayId) {
+        for id in self.index.leases_at(gateway) {
+            self.offer(id);
+        }
+    }
+
+    /// The gateway has connected anew: what it has not acknowledged may never have reached it.
+    pub(crate) fn offer_again(&mut self, gateway: &GatewayId) {
+        for id in self.index.leases_at(gateway) {
+            if let Some(life) = self.grants.lives.get_mut(&id).filter(|life| life.phase == Phase::Offered) {
+                life.phase = Phase::Waiting;
+            }
+        }
+        self.offer_waiting(gateway);
+    }
+
+    /// The gateway holds the lease: packets pass from here on, and the device may know.
+    pub(crate) fn lease_in_place(&mut self, id: LeaseId) {
+        let Some(life) = self.grants.lives.get_mut(&id).filter(|life| life.phase == Phase::Offered) else {
+            return;
+        };
+        life.phase = Phase::Held;
+        let waiting = std::mem::take(&mut life.waiting);
+        self.tell_granted(id, waiting);
+    }
+
+    /// The gateway has not answered: another one is asked.
+    pub(crate) fn offer_unanswered(&mut self, id: LeaseId) {
+        let unanswered = |life: &&Life| matches!(life.phase, Phase::Waiting | Phase::Offered);
+        let Some(life) = self.grants.lives.get_mut(&id).filter(|life| unanswered(&&**life)) else { return };
+        if self.clock.boot().since(life.since) < ANSWER {
+            return;
+        }
+        let (lease, waiting) = (life.lease.clone(), std::mem::take(&mut life.waiting));
+        let mut tried = std::mem::take(&mut life.tried);
+        tried.insert(lease.gw.clone());
+        self.end_lease(id, DenyReason::GatewayAway, By::Broker, true);
+        self.seek(&lease.sid, &lease.rule.resource, &lease.rule.covers, waiting, None, tried);
+    }
+
+    /// Those who waited get a refusal.
+    pub(crate) fn in_vain(&mut self, waiting: Vec<Waiting>, reason: DenyReason) {
+        let in_vain = waiting.into_iter().map(|waiting| InVain { waiting, reason }).collect();
+        self.refuse_waiting(in_vain);
+    }
+}
+
+/// How long a gateway may take to answer an offer.
+const ANSWER: Duration = secs(2);

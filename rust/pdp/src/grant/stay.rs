@@ -1,0 +1,40 @@
+use std::collections::BTreeSet;
+
+use ztna_model::{DenyReason, Lease, LeaseId};
+
+use super::{Life, Phase};
+use crate::audit::By;
+use crate::pdp::Pdp;
+use crate::timers::Timer;
+
+impl Pdp {
+    /// After a start, leases of before live on: their gateways hold them, and ask for renewal in their time.
+    pub(crate) fn adopt_leases(&mut self) {
+        let now = self.clock.boot();
+        let leases: Vec<Lease> = self.rows.leases.values().map(|row| row.lease.clone()).collect();
+        for lease in leases {
+            // How they were last signed is not known, but no lease is signed for longer than this.
+            let ends_by = now + Lease::LONGEST;
+            self.timers.set(ends_by, Timer::LeaseOver(lease.id));
+            self.grants.begin(Life {
+                lease,
+                phase: Phase::Held,
+                waiting: Vec::new(),
+                signed: None,
+                ends_by,
+                since: now,
+                tried: BTreeSet::new(),
+                timed: true,
+            });
+        }
+    }
+
+    /// A lease is over by itself, unless it was renewed since the timer was set.
+    pub(crate) fn lease_over(&mut self, id: LeaseId) {
+        let Some(life) = self.grants.lives.get(&id) else { return };
+        if life.ends_by > self.clock.boot() {
+            return self.timers.set(life.ends_by, Timer::LeaseOver(id));
+        }
+        self.end_lease(id, DenyReason::LeaseExpired, By::Broker, true);
+    }
+}
