@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ztna_tests::fuzz::{TARGETS, Target};
+use ztna_fuzz::{TARGETS, Target};
 
 #[test]
 fn every_committed_input_keeps_its_target_s_promises() {

@@ -108,9 +108,10 @@ impl Graph {
         for id in &members {
             let name = &graph.names[id];
             graph.packages.extend(graph.below(name));
-            // `tests`, `bench` and `xtask` may use anything.
-            let Some(crate_name) =
-                name.strip_prefix("ztna-").filter(|name| !matches!(*name, "tests" | "bench" | "xtask"))
+            // `tests` and what belongs to it, `bench` and `xtask` may use anything.
+            let Some(crate_name) = name
+                .strip_prefix("ztna-")
+                .filter(|name| !matches!(*name, "tests" | "fuzz" | "bench" | "xtask"))
             else {
                 continue;
             };

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use libfuzzer_sys::fuzz_target;
-use ztna_tests::fuzz::{TARGETS, Target};
+use ztna_fuzz::{TARGETS, Target};
 
 fuzz_target!(|bytes: &[u8]| {
     static TARGET: OnceLock<fn(&[u8])> = OnceLock::new();
