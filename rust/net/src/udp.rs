@@ -21,6 +21,8 @@ mod segments; // what one system call is to send
 mod wire; // the socket, and what the kernel says to what is sent
 pub use wire::{SendError, Sent, Transmit};
 
+mod reachable; // where others can reach a port
+
 mod offload; // what the kernel does for us, in words
 pub use offload::{Offloads, Segmentation};
 
@@ -55,6 +57,12 @@ impl UdpPort {
     /// Where it receives: the address unspecified unless it is loopback.
     pub const fn local_address(&self) -> SocketAddr {
         self.wire.address()
+    }
+
+    /// Where others may reach it, best first: this machine's own addresses, as far as the routes to the internet tell.
+    /// What a network in between makes of them is not known here.
+    pub fn reachable_at(&self) -> Vec<SocketAddr> {
+        reachable::addresses(self.wire.bound(), self.local_address().port())
     }
 
     /// What it is open to.
