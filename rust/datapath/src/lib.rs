@@ -17,7 +17,7 @@ mod datapath; // one batch after another: start here
 pub use datapath::{Datapath, Side};
 
 mod seal; // packets out
-pub use seal::Sealed;
+pub use seal::{Sealed, flow_of};
 
 mod open; // datagrams in
 pub use open::Opened;
@@ -27,6 +27,10 @@ pub use sink::Datagrams;
 
 mod counters; // what was dropped, and why
 pub use counters::Counters;
+
+// A datapath is made of these, so whoever drives one needs their words.
+pub use ztna_policy as policy;
+pub use ztna_tunnel as tunnel;
 
 #[cfg(test)]
 mod tests;

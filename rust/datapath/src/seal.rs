@@ -1,4 +1,4 @@
-use ztna_model::DenyReason;
+use ztna_model::{DenyReason, Flow};
 use ztna_packet::{Content, Packet, parse};
 use ztna_policy::{Scope, Slot, Verdict, Via};
 use ztna_tunnel::PeerId;
@@ -69,6 +69,11 @@ impl Datapath {
     }
 }
 
-fn flow(packet: &Packet<'_>) -> Option<ztna_model::Flow> {
+/// The flow that a packet belongs to, as the packet shows it: for finding out what was denied.
+pub fn flow_of(packet: &[u8]) -> Option<Flow> {
+    parse(packet).ok()?.flow()
+}
+
+fn flow(packet: &Packet<'_>) -> Option<Flow> {
     packet.flow()
 }
