@@ -55,3 +55,6 @@ mod grant; // leases from decision to end
 mod floor; // what survives a decision made anew
 mod gateway; // gateways' streams
 mod admin; // administrators' operations
+
+#[cfg(test)]
+mod testing;

@@ -7,3 +7,6 @@ mod end; // sessions and devices that are over
 mod exchange; // an ID token becomes a session
 mod proof; // who may use which token
 mod refresh; // one pair of tokens becomes the next
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,6 @@ use crate::trust::StartError;
 /// The schema, and the names of things within it. Ids carry the organisation's, so that no policy can mean another's.
 pub(crate) struct Language {
     pub(super) validator: Validator,
-    pub(super) schema: Schema,
     pub(super) see: EntityUid,
     pub(super) connect: EntityUid,
     pub(super) person: EntityTypeName,
@@ -24,8 +23,7 @@ impl Language {
         let name = |text: &str| text.parse::<EntityTypeName>().map_err(|error| broken(&error));
         let action = |text: &str| text.parse::<EntityUid>().map_err(|error| broken(&error));
         Ok(Self {
-            validator: Validator::new(schema.clone()),
-            schema,
+            validator: Validator::new(schema),
             see: action(r#"Action::"see""#)?,
             connect: action(r#"Action::"connect""#)?,
             person: name("Person")?,

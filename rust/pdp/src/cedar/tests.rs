@@ -211,10 +211,10 @@ fn p4_1_the_request_fits_the_strict_schema() {
         language.connect.clone(),
         resource,
         scene.context.clone().unwrap(),
-        Some(&language.schema),
+        Some(language.validator.schema()),
     );
     request.unwrap();
-    cedar_policy::Entities::from_entities([scene.person], Some(&language.schema)).unwrap();
+    cedar_policy::Entities::from_entities([scene.person], Some(language.validator.schema())).unwrap();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use ztna_model::{DeviceId, EndReason, Epoch, PersonId, SessionId, WallTime, base
 use super::admission::Admitted;
 use crate::audit::{By, Draft, Event};
 use crate::batch::ClaimKind;
-use crate::input::{Exchange, IdToken, RequestId};
+use crate::input::{Exchange, IdToken};
 use crate::ledger::{Change, Outcome};
 use crate::nonce::{Purpose, SALT_LIFE};
 use crate::output::Output;
@@ -27,7 +27,7 @@ impl Pdp {
         match self.check_exchange(&exchange) {
             Ok((salted, admitted)) => self.open(exchange, salted, admitted),
             Err(refused) => {
-                self.note_refusal(&exchange, &refused);
+                self.note_refusal(&exchange.id_token.person(), &refused);
                 self.out.push_back(Output::Tokens(exchange.request, Err(refused)));
             }
         }
@@ -107,9 +107,13 @@ impl Pdp {
         }
         let (sid, device) = (session.sid, device.id);
         change.put(session);
-        let request = exchange.request;
+        let (request, person) = (exchange.request, exchange.id_token.person());
         self.propose(self.turn.clone(), change, move |pdp, outcome| {
-            pdp.opened(request, sid, arrived.then_some(device), answer, outcome);
+            let answer = pdp.opened(sid, arrived.then_some(device), answer, outcome);
+            if let Err(refused) = &answer {
+                pdp.note_refusal(&person, refused);
+            }
+            pdp.out.push_back(Output::Tokens(request, answer));
         });
     }
 
@@ -154,12 +158,11 @@ impl Pdp {
 
     fn opened(
         &mut self,
-        request: RequestId,
         sid: SessionId,
         arrived: Option<DeviceId>,
         answer: TokenResponse,
         outcome: Outcome,
-    ) {
+    ) -> Result<TokenResponse, TokenError> {
         let answer = match outcome {
             Outcome::Written => self.still_welcome(sid).map(|()| answer),
             // Something was taken away meanwhile: whoever signs in again meets it in the rows.
@@ -175,7 +178,7 @@ impl Pdp {
         if answer.is_ok() {
             self.heard_of(sid);
         }
-        self.out.push_back(Output::Tokens(request, answer));
+        answer
     }
 
     /// While the session was on its way to the store, its person may have been turned out.
@@ -196,10 +199,9 @@ impl Pdp {
         Err(over())
     }
 
-    fn note_refusal(&mut self, exchange: &Exchange, refused: &TokenError) {
-        let token = &exchange.id_token;
+    fn note_refusal(&mut self, person: &PersonId, refused: &TokenError) {
         let mut draft = Draft::new(&mut *self.random);
-        let subject = Some(draft.commit(&format!("{} {}", token.issuer, token.subject)));
+        let subject = Some(draft.commit(&format!("{} {}", person.issuer, person.subject)));
         let why = refused.error_description.clone().unwrap_or_default();
         let entry = draft.entry(self.clock.wall(), By::Unknown, Event::SignInRefused { why, subject });
         self.record(entry);

@@ -1,0 +1,576 @@
+use ztna_api::admin::{Answer, GroupClaim, HoldTarget, Invited, Op};
+use ztna_api::token::{Admission, TokenErrorCode, TokenResponse};
+use ztna_api::{admin, device, key};
+use ztna_model::{DenyReason, EndReason, WallTime, minutes, secs};
+
+use crate::audit::Event;
+use crate::rows::{Rows, SessionState};
+use crate::testing::{Bench, Store, p256, person};
+use crate::{ClaimKind, Exchange, Input, Output, RequestId};
+
+/// One thing wrong with an exchange, and the refusal it must cause.
+fn check(name: &str, change: impl FnOnce(&mut Bench, &mut Exchange), error: TokenErrorCode, says: &str) {
+    let (mut bench, _) = Bench::new();
+    let mut exchange = bench.exchange("ana", &p256());
+    change(&mut bench, &mut exchange);
+    let refused = bench.try_exchange(exchange).expect_err(name);
+    assert_eq!(refused.error, error, "{name}: {refused:?}");
+    let description = refused.error_description.unwrap_or_default();
+    assert!(description.contains(says), "{name}: {description}");
+    assert!(bench.stored.sessions.is_empty(), "{name}");
+    assert!(matches!(bench.events().last(), Some(Event::SignInRefused { .. })), "{name}");
+}
+
+#[test]
+fn p3_1_an_exchange_opens_a_session() {
+    let (mut bench, _) = Bench::new();
+    let key = p256();
+    let tokens = bench.sign_in("ana", &key).unwrap();
+    assert_eq!((tokens.token_type.as_str(), tokens.expires_in), ("DPoP", 300));
+    assert_eq!(tokens.state, Admission::Open);
+    let session = bench.stored.sessions[&tokens.sid].clone();
+    assert_eq!(session.jkt, key::thumbprint(&ztna_model::Signer::public_key(&key)));
+    assert_eq!(session.person, person("ana"));
+    assert_eq!(session.incarnation, bench.stored.organisation[&crate::rows::One].incarnation);
+    assert!(session.is_open());
+}
+
+#[test]
+fn p3_1_a01_a07_each_check_of_an_exchange_refuses() {
+    use TokenErrorCode::*;
+    check("no nonce in the proof", |_, e| e.proof.nonce = None, UseDpopNonce, "nonce");
+    check("a nonce of our own making", |_, e| e.proof.nonce = Some("AAAA".into()), UseDpopNonce, "nonce");
+    check("a nonce 5 minutes old", |b, _| b.after(secs(301)), UseDpopNonce, "nonce");
+    let replay = |b: &mut Bench, e: &mut Exchange| {
+        let other = b.exchange("bo", &p256());
+        e.proof = other.proof.clone();
+        b.try_exchange(other).unwrap();
+        b.stored.sessions.clear();
+    };
+    check("a proof used before", replay, InvalidDpopProof, "used before");
+    check("another issuer", |_, e| e.id_token.issuer += "/", InvalidGrant, "another issuer");
+    check("another audience", |_, e| e.id_token.audiences = vec!["other".into()], InvalidGrant, "somebody");
+    let shared = |_: &mut Bench, e: &mut Exchange| e.id_token.audiences.push("other".into());
+    check("a shared audience", shared, InvalidGrant, "somebody");
+    check("no audience", |_, e| e.id_token.audiences.clear(), InvalidGrant, "somebody");
+    let party = |_: &mut Bench, e: &mut Exchange| e.id_token.authorized_party = Some("other".into());
+    check("another azp", party, InvalidGrant, "given to somebody else");
+    let over = |b: &mut Bench, e: &mut Exchange| e.id_token.expires = b.now.wall - secs(61);
+    check("expired by 61 s", over, InvalidGrant, "over");
+    let old = |b: &mut Bench, e: &mut Exchange| e.id_token.issued = b.now.wall - secs(601);
+    check("iat 601 s old", old, InvalidGrant, "not fresh");
+    let early = |b: &mut Bench, e: &mut Exchange| e.id_token.issued = b.now.wall + secs(61);
+    check("iat 61 s ahead", early, InvalidGrant, "not fresh");
+    check("no commitment", |_, e| e.id_token.nonce = None, InvalidGrant, "commits");
+    let key = |b: &mut Bench, e: &mut Exchange| e.proof = b.proof(&p256());
+    check("another device's key", key, InvalidGrant, "commits");
+    let salt = |b: &mut Bench, e: &mut Exchange| e.salt = b.exchange("ana", &p256()).salt;
+    check("another salt", salt, InvalidGrant, "commits");
+    let slow = |b: &mut Bench, e: &mut Exchange| {
+        b.after(secs(601));
+        e.proof = b.proof(&p256());
+        let (jkt, salt) = (e.proof.jkt, e.salt.clone());
+        e.id_token = b.id_token("ana", &jkt, &salt);
+    };
+    check("a sign-in that took 601 s", slow, InvalidGrant, "too long");
+    let voided = |b: &mut Bench, _: &mut Exchange| {
+        let op = Op::HoldPlace { target: HoldTarget::Person(person("ana")), reason: "x".into(), until: None };
+        let Ok(Answer::Revoked(revoked)) = b.admin(op) else { panic!("not held") };
+        b.admin(Op::HoldLift { hold: revoked.hold.unwrap() }).unwrap();
+    };
+    check("begun before a hold that was lifted since", voided, InvalidGrant, "voided");
+    let used = |b: &mut Bench, e: &mut Exchange| {
+        b.claims.insert((ClaimKind::IdToken, ztna_model::base64url::encode(e.id_token.hash)));
+    };
+    check("an ID token used at another broker", used, InvalidGrant, "used before");
+    let jti = |b: &mut Bench, e: &mut Exchange| {
+        b.claims.insert((ClaimKind::Jti, format!("{} {}", e.proof.jkt, e.proof.jti)));
+    };
+    check("a proof used at another broker", jti, InvalidDpopProof, "used before");
+    check("a stranger", |b, e| *e = b.exchange("mallory", &p256()), AccessDenied, "invited");
+    let held = |b: &mut Bench, e: &mut Exchange| {
+        let op = Op::HoldPlace { target: HoldTarget::Person(person("ana")), reason: "x".into(), until: None };
+        b.admin(op).unwrap();
+        b.after(secs(1));
+        *e = b.exchange("ana", &p256());
+    };
+    check("a held person", held, AccessDenied, "stopped");
+    let down = |b: &mut Bench, _: &mut Exchange| b.store = Store::Down;
+    let (mut bench, _) = Bench::new();
+    let mut exchange = bench.exchange("ana", &p256());
+    down(&mut bench, &mut exchange);
+    assert_eq!(bench.try_exchange(exchange).unwrap_err().error, ServerError);
+}
+
+#[test]
+fn p3_1_checks_come_in_their_order() {
+    use TokenErrorCode::*;
+    // Everything is wrong at once: mended one after the other, from the first check to the last.
+    let (mut bench, _) = Bench::new();
+    let key = p256();
+    let mut exchange = bench.exchange("mallory", &key);
+    let good = exchange.id_token.clone();
+    exchange.proof.nonce = None;
+    exchange.id_token.issuer = "https://other.example".into();
+    exchange.id_token.audiences = vec![];
+    exchange.id_token.expires = WallTime::EPOCH;
+    exchange.id_token.nonce = None;
+    type Mend = fn(&mut Bench, &mut Exchange, &crate::IdToken);
+    let steps: [(TokenErrorCode, &str, Mend); 6] = [
+        (UseDpopNonce, "nonce", |b, e, _| e.proof.nonce = Some(b.pdp.nonce(b.now).nonce)),
+        (InvalidGrant, "another issuer", |_, e, good| e.id_token.issuer = good.issuer.clone()),
+        (InvalidGrant, "somebody", |_, e, good| e.id_token.audiences = good.audiences.clone()),
+        (InvalidGrant, "over", |_, e, good| e.id_token.expires = good.expires),
+        (InvalidGrant, "commits", |_, e, good| e.id_token.nonce = good.nonce.clone()),
+        (AccessDenied, "invited", |_, _, _| ()),
+    ];
+    for (error, says, mend) in steps {
+        let again = Exchange {
+            request: RequestId(bench.number()),
+            proof: exchange.proof.clone(),
+            id_token: exchange.id_token.clone(),
+            salt: exchange.salt.clone(),
+            device_name: String::new(),
+            enrolment: None,
+        };
+        let refused = bench.try_exchange(again).unwrap_err();
+        assert_eq!(refused.error, error, "{refused:?}");
+        assert!(refused.error_description.unwrap().contains(says));
+        mend(&mut bench, &mut exchange, &good);
+    }
+}
+
+#[test]
+fn p3_1_a_session_that_lost_its_person_on_the_way_is_not_opened() {
+    let (mut bench, _) = Bench::new();
+    let exchange = bench.exchange("ana", &p256());
+    let request = exchange.request;
+    bench.store = Store::Slow;
+    bench.handle(Input::Exchange(Box::new(exchange)));
+    let target = HoldTarget::Person(person("ana"));
+    let hold = RequestId(bench.number());
+    let op = Op::HoldPlace { target, reason: "stolen".into(), until: None };
+    bench.handle(Input::Admin(crate::Admin { request: hold, uid: 0, op }));
+    bench.flush();
+    assert!(bench.tokens(request).is_err());
+    assert!(bench.stored.sessions.values().all(|session| !session.is_live()));
+    assert_eq!(bench.stored, *bench.pdp.rows());
+}
+
+#[test]
+fn p3_3_signing_in_again_on_the_same_device_keeps_the_session() {
+    let (mut bench, _) = Bench::new();
+    let key = p256();
+    let first = bench.sign_in("ana", &key).unwrap();
+    bench.after(minutes(60));
+    let mut exchange = bench.exchange("ana", &key);
+    exchange.id_token.acr = Some("mfa".into());
+    let again = bench.try_exchange(exchange).unwrap();
+    assert_eq!(again.sid, first.sid);
+    assert_eq!(bench.session(&first.sid).auth.acr.as_deref(), Some("mfa"));
+    assert_eq!(bench.session(&first.sid).auth.idp_seen, bench.now.wall);
+    assert!(bench.refresh(&first.refresh_token, &key).is_err(), "the pairs of before are gone");
+    assert!(bench.refresh(&again.refresh_token, &key).is_ok());
+}
+
+#[test]
+fn p3_4_refresh_repeated_by_the_same_key_gets_the_same_answer() {
+    let (mut bench, _) = Bench::new();
+    let device = bench.device("ana");
+    let (old, key) = (device.tokens.refresh_token.clone(), &device.key);
+    let next = bench.refresh(&old, key).unwrap();
+    assert_ne!(next.refresh_token, old);
+    bench.after(minutes(60)); // as long as the new pair is not used
+    assert_eq!(bench.refresh(&old, key).unwrap(), next);
+    let third = bench.refresh(&next.refresh_token, key).unwrap(); // the new pair is used
+    bench.after(secs(29));
+    assert_eq!(bench.refresh(&old, key).unwrap(), next);
+    bench.after(secs(2));
+    let refused = bench.refresh(&old, key).unwrap_err();
+    assert_eq!(refused.reason, Some(DenyReason::SessionEnded));
+    assert!(bench.refresh(&third.refresh_token, key).is_err(), "the whole session is over");
+    let ended = SessionState::Ended { reason: EndReason::TokenReused, at: bench.now.wall };
+    assert_eq!(bench.session(&device.tokens.sid).state, ended);
+}
+
+#[test]
+fn p3_4_an_access_token_of_the_new_pair_counts_as_its_use() {
+    let (mut bench, _) = Bench::new();
+    let mut device = bench.device("ana");
+    let old = device.tokens.refresh_token.clone();
+    device.tokens = bench.refresh(&old, &device.key).unwrap();
+    bench.connect(&mut device);
+    bench.after(secs(31));
+    assert!(bench.refresh(&old, &device.key).is_err());
+    assert!(!bench.session(&device.tokens.sid).is_live());
+}
+
+#[test]
+fn a06_a_spent_token_in_other_hands_ends_the_session_and_a_live_one_is_no_use_to_them() {
+    let (mut bench, _) = Bench::new();
+    let device = bench.device("ana");
+    let refused = bench.refresh(&device.tokens.refresh_token, &p256()).unwrap_err();
+    assert_eq!(refused.error, TokenErrorCode::InvalidGrant);
+    assert!(bench.session(&device.tokens.sid).is_live(), "whoever holds no key ends nothing");
+    bench.refresh(&device.tokens.refresh_token, &device.key).unwrap();
+    bench.refresh(&device.tokens.refresh_token, &p256()).unwrap_err();
+    assert!(!bench.session(&device.tokens.sid).is_live());
+}
+
+#[test]
+fn p3_4_two_brokers_rotate_a_token_once() {
+    let (mut bench, _) = Bench::new();
+    let device = bench.device("ana");
+    let hash = crate::rows::TokenHash::of(&device.tokens.refresh_token).to_string();
+    bench.claims.insert((ClaimKind::Refresh, hash));
+    let refused = bench.refresh(&device.tokens.refresh_token, &device.key).unwrap_err();
+    assert_eq!(refused.error, TokenErrorCode::SlowDown);
+    assert!(bench.session(&device.tokens.sid).is_live());
+}
+
+#[test]
+fn p3_4_twelve_idle_hours_or_seven_days_end_a_session() {
+    let refresh = |bench: &mut Bench, device: &mut crate::testing::Device| {
+        let token = device.tokens.refresh_token.clone();
+        device.tokens = bench.refresh(&token, &device.key).unwrap();
+    };
+    let (mut bench, _) = Bench::new();
+    let mut device = bench.device("ana");
+    bench.after(minutes(11 * 60));
+    refresh(&mut bench, &mut device);
+    bench.after(minutes(11 * 60));
+    refresh(&mut bench, &mut device);
+    bench.after(minutes(12 * 60));
+    let state = bench.session(&device.tokens.sid).state;
+    assert!(matches!(state, SessionState::Ended { reason: EndReason::Idle, .. }), "{state:?}");
+    assert!(bench.refresh(&device.tokens.refresh_token, &device.key).is_err());
+
+    let (mut bench, _) = Bench::new();
+    let mut device = bench.device("ana");
+    for _ in 0..15 {
+        bench.after(minutes(11 * 60));
+        refresh(&mut bench, &mut device);
+    }
+    bench.after(minutes(4 * 60));
+    let state = bench.stored.sessions.get(&device.tokens.sid).map(|session| session.state);
+    assert!(matches!(state, Some(SessionState::Ended { reason: EndReason::Expired, .. })), "{state:?}");
+}
+
+#[test]
+fn p3_4_tokens_are_kept_by_their_hashes_alone() {
+    let (mut bench, _) = Bench::new();
+    let device = bench.device("ana");
+    let next = bench.refresh(&device.tokens.refresh_token, &device.key).unwrap();
+    let kept: String =
+        bench.stored.tokens.values().map(|row| crate::rows::Row::from(row.clone()).document()).collect();
+    for token in
+        [&device.tokens.access_token, &device.tokens.refresh_token, &next.access_token, &next.refresh_token]
+    {
+        assert!(!kept.contains(token));
+    }
+    assert!(kept.contains("sealed"));
+}
+
+#[test]
+fn p3_4_an_access_token_lives_five_minutes() {
+    let (mut bench, _) = Bench::new();
+    let device = bench.device("ana");
+    bench.after(secs(299));
+    assert!(bench.open(&device).is_ok());
+    bench.after(secs(1));
+    assert_eq!(bench.open(&device).unwrap_err().error, TokenErrorCode::InvalidToken);
+}
+
+#[test]
+fn a07_a_stolen_access_token_opens_nothing_without_its_key() {
+    let (mut bench, _) = Bench::new();
+    let mut device = bench.device("ana");
+    device.key = p256();
+    assert_eq!(bench.open(&device).unwrap_err().error, TokenErrorCode::InvalidToken);
+}
+
+#[test]
+fn p3_7_signing_out_ends_the_session_and_voids_no_other() {
+    let (mut bench, _) = Bench::new();
+    let device = bench.ready("ana");
+    bench.sign_out(&device.tokens.access_token, &device.key).unwrap();
+    assert!(!bench.session(&device.tokens.sid).is_live());
+    assert!(bench.stored.tokens.is_empty());
+    assert!(bench.is_closed(device.stream));
+    assert_eq!(bench.stored.people[&person("ana")].not_before, WallTime::EPOCH);
+    assert!(bench.sign_in("ana", &device.key).is_ok());
+}
+
+#[test]
+fn p2_2_a_second_device_waits_and_an_administrator_admits_it() {
+    let (mut bench, _) = Bench::new();
+    let first = bench.ready("ana");
+    let mut second = bench.device("ana");
+    assert_eq!(second.tokens.state, Admission::Pending);
+    bench.connect(&mut second);
+    let frames = bench.frames(second.stream);
+    let code = frames.iter().find_map(|frame| match frame {
+        device::ToDevice::Waiting(waiting) => Some(waiting.code.clone()),
+        _ => None,
+    });
+    let code = code.expect("it is told to wait");
+    assert!(code.len() == 6 && code.bytes().all(|c| c.is_ascii_alphanumeric()), "{code}");
+    assert!(!frames.iter().any(|frame| matches!(frame, device::ToDevice::Resources(_))));
+    let told = bench.frames(first.stream);
+    assert!(told.iter().any(|frame| matches!(frame, device::ToDevice::Notice(device::Notice {
+        event: device::NoticeEvent::DeviceWaiting { code: told, .. }
+    }) if *told == code)));
+
+    bench.admin(Op::DeviceAdmit { device: second.tokens.device }).unwrap();
+    assert!(bench.session(&second.tokens.sid).is_open());
+    let frames = bench.frames(second.stream);
+    assert!(frames.iter().any(|frame| matches!(frame, device::ToDevice::Resources(_))), "{frames:?}");
+    let told = bench.frames(first.stream);
+    assert!(told.iter().any(|frame| matches!(
+        frame,
+        device::ToDevice::Notice(device::Notice { event: device::NoticeEvent::DeviceAdmitted { .. } })
+    )));
+}
+
+#[test]
+fn p2_2_a_pending_session_can_only_wait_and_sign_out() {
+    let (mut bench, mut gate) = Bench::new();
+    bench.device("ana");
+    let mut second = bench.device("ana");
+    bench.connect(&mut second);
+    bench.make_ready(&mut second);
+    bench.facts(&mut second, &[]);
+    assert_eq!(bench.session(&second.tokens.sid).tunnel, None);
+    assert_eq!(bench.device_row(&second.tokens.device).received, None);
+    let Some(device::ToDevice::Refused(refused)) = bench.ask(&second, "wiki.demo") else { panic!("granted") };
+    assert_eq!(crate::decide::reason_of(&refused.decision), DenyReason::DeviceNotAdmitted);
+    assert!(bench.gate_answers(&mut gate).is_empty());
+    bench.sign_out(&second.tokens.access_token, &second.key).unwrap();
+}
+
+#[test]
+fn p2_2_the_first_device_rule_is_a_setting() {
+    let (mut bench, _) = Bench::new();
+    let Ok(Answer::Settings { settings }) = bench.admin(Op::Settings {}) else { panic!("no settings") };
+    let settings = admin::Settings { first_device: false, ..settings };
+    bench.admin(Op::SettingsPut { settings }).unwrap();
+    assert_eq!(bench.device("ana").tokens.state, Admission::Pending);
+}
+
+#[test]
+fn p2_2_whoever_ends_a_device_does_not_make_the_next_one_the_first() {
+    let (mut bench, _) = Bench::new();
+    let first = bench.device("ana");
+    bench.admin(Op::DeviceEnd { device: first.tokens.device }).unwrap();
+    bench.after(secs(1));
+    assert_eq!(bench.device("ana").tokens.state, Admission::Pending);
+    let refused = bench.sign_in("ana", &first.key).unwrap_err();
+    assert_eq!(refused.error, TokenErrorCode::AccessDenied, "a lost key means a new device");
+}
+
+#[test]
+fn p2_2_devices_per_person_are_limited() {
+    let (mut bench, _) = Bench::new();
+    for _ in 0..5 {
+        bench.device("ana");
+    }
+    let refused = bench.sign_in("ana", &p256()).unwrap_err();
+    assert_eq!(refused.reason, Some(DenyReason::LimitReached));
+    assert!(bench.sign_in("bo", &p256()).is_ok());
+}
+
+fn device_token(bench: &mut Bench, person: Option<ztna_model::PersonId>) -> String {
+    match bench.admin(Op::DeviceToken { person, life_s: 600 }).unwrap() {
+        Answer::Token { token, .. } => token.expose().clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn with_token(
+    bench: &mut Bench,
+    subject: &str,
+    token: &str,
+) -> Result<TokenResponse, ztna_api::token::TokenError> {
+    let mut exchange = bench.exchange(subject, &p256());
+    exchange.enrolment = Some(token.to_owned().into());
+    bench.try_exchange(exchange)
+}
+
+#[test]
+fn b01_b02_p2_2_an_enrolment_token_admits_one_device_once() {
+    let (mut bench, _) = Bench::new();
+    bench.device("ana");
+    let token = device_token(&mut bench, None);
+    assert!(token.starts_with("https://acme.example#sha256-03"), "{token}");
+    assert_eq!(with_token(&mut bench, "ana", &token).unwrap().state, Admission::Open);
+    assert_eq!(with_token(&mut bench, "ana", &token).unwrap_err().error, TokenErrorCode::InvalidGrant);
+
+    let bos = device_token(&mut bench, Some(person("bo")));
+    assert_eq!(with_token(&mut bench, "ana", &bos).unwrap_err().error, TokenErrorCode::InvalidGrant);
+    let late = device_token(&mut bench, None);
+    bench.after(secs(601));
+    assert_eq!(with_token(&mut bench, "ana", &late).unwrap_err().error, TokenErrorCode::InvalidGrant);
+    assert_eq!(with_token(&mut bench, "ana", "made-up").unwrap_err().error, TokenErrorCode::InvalidGrant);
+}
+
+#[test]
+fn b01_a_hundred_parallel_uses_of_a_token_let_one_device_in() {
+    let (mut bench, _) = Bench::new();
+    bench
+        .admin(Op::SettingsPut {
+            settings: admin::Settings {
+                first_device: false,
+                devices_per_person: 100,
+                ..admin::Settings::default()
+            },
+        })
+        .unwrap();
+    let token = device_token(&mut bench, None);
+    bench.store = Store::Slow;
+    let mut requests = Vec::new();
+    for n in 0..100 {
+        let mut exchange = bench.exchange(if n % 2 == 0 { "ana" } else { "bo" }, &p256());
+        exchange.enrolment = Some(token.clone().into());
+        requests.push(exchange.request);
+        bench.handle(Input::Exchange(Box::new(exchange)));
+    }
+    bench.flush();
+    let answers: Vec<_> = requests.into_iter().map(|request| bench.tokens(request)).collect();
+    let admitted = answers.iter().flatten().filter(|tokens| tokens.state == Admission::Open).count();
+    assert_eq!(admitted, 1);
+    assert_eq!(bench.stored.devices.values().filter(|device| device.is_admitted()).count(), 1);
+}
+
+fn invite(bench: &mut Bench, email: &str) {
+    let who = Invited::Email(email.into());
+    bench.admin(Op::PersonInvite { who, name: "Cleo".into(), groups: Default::default() }).unwrap();
+}
+
+fn with_email(
+    bench: &mut Bench,
+    subject: &str,
+    email: &str,
+    verified: bool,
+) -> Result<TokenResponse, TokenErrorCode> {
+    let mut exchange = bench.exchange(subject, &p256());
+    (exchange.id_token.email, exchange.id_token.email_verified) = (Some(email.into()), verified);
+    bench.try_exchange(exchange).map_err(|refused| refused.error)
+}
+
+#[test]
+fn b03_p2_1_an_address_links_to_an_invitation_once_if_verified_by_whom_it_may_be() {
+    let denied = Err(TokenErrorCode::AccessDenied);
+    let (mut bench, _) = Bench::new();
+    invite(&mut bench, "cleo@acme.example");
+    assert_eq!(with_email(&mut bench, "c-1", "cleo@acme.example", false), denied);
+    assert_eq!(with_email(&mut bench, "c-1", "other@acme.example", true), denied);
+    assert_eq!(with_email(&mut bench, "c-1", "cleo@acme.example.evil.example", true), denied);
+    assert!(with_email(&mut bench, "c-1", "CLEO@acme.example", true).is_ok());
+    assert_eq!(with_email(&mut bench, "c-2", "cleo@acme.example", true), denied, "followed once");
+    let refused = bench.admin(Op::PersonInvite {
+        who: Invited::Email("x@gmail.example".into()),
+        name: String::new(),
+        groups: Default::default(),
+    });
+    assert!(refused.is_err(), "no issuer may speak for that domain");
+    // Somebody else's address on a known subject changes nothing: an address is never an identity.
+    invite(&mut bench, "boss@acme.example");
+    with_email(&mut bench, "bo", "boss@acme.example", true).unwrap();
+    assert_eq!(bench.stored.people[&person("bo")].name, "bo");
+    assert_eq!(bench.stored.invitations.len(), 1);
+}
+
+#[test]
+fn p2_1_groups_are_the_issuer_s_own() {
+    let (mut bench, _) = Bench::new();
+    let claim = |issuer: &str| GroupClaim { issuer: issuer.into(), name: "ops".into() };
+    let group = |issuer: &str| admin::Group {
+        id: "operators".parse().unwrap(),
+        title: "Operators".into(),
+        claims: [claim(issuer)].into(),
+    };
+    assert!(bench.admin(Op::GroupPut { group: group("https://other.example") }).is_err());
+    bench.admin(Op::GroupPut { group: group(crate::testing::ISSUER) }).unwrap();
+    let mut exchange = bench.exchange("ana", &p256());
+    exchange.id_token.groups = vec!["ops".into(), "staffers".into()];
+    bench.try_exchange(exchange).unwrap();
+    let groups = bench.pdp.groups_of(&bench.stored.people[&person("ana")]);
+    assert_eq!(groups.iter().map(ToString::to_string).collect::<Vec<_>>(), ["operators", "staff"]);
+}
+
+#[test]
+fn g04_a_device_key_belongs_to_one_person() {
+    let (mut bench, _) = Bench::new();
+    let key = p256();
+    bench.sign_in("ana", &key).unwrap();
+    assert_eq!(bench.sign_in("bo", &key).unwrap_err().error, TokenErrorCode::AccessDenied);
+}
+
+#[test]
+fn p1_6_a_restored_store_ends_every_session() {
+    let (mut bench, _) = Bench::new();
+    let device = bench.device("ana");
+    bench.restart();
+    assert!(bench.session(&device.tokens.sid).is_live(), "a restart is not a restore");
+    bench.stored.organisation.get_mut(&crate::rows::One).unwrap().incarnation =
+        ztna_model::Incarnation([8; 16]);
+    bench.restart();
+    let state = bench.session(&device.tokens.sid).state;
+    assert!(matches!(state, SessionState::Ended { reason: EndReason::Restored, .. }));
+    assert!(bench.events().iter().any(|event| matches!(event, Event::Restored { .. })));
+    assert!(bench.open(&device).is_err());
+}
+
+#[test]
+fn b04_nothing_of_one_organisation_opens_anything_in_another() {
+    let (mut acme, _) = Bench::new();
+    let device = acme.device("ana");
+    // The same machine serves another organisation, whose rows these are not.
+    let mut rows = Rows::new("https://other.example".parse().unwrap());
+    rows.organisation = acme.stored.organisation.clone();
+    let keys = crate::Keys {
+        lease: Box::new(p256()),
+        nonce: ztna_model::Secret::new([7; 32]),
+        keyset: String::new(),
+        root: ztna_model::RootHash([3; 32]),
+    };
+    let trust = crate::Trust { org: rows.org.clone(), issuers: Vec::new() };
+    let random = Box::new(crate::testing::Counter(1));
+    let mut other = crate::Pdp::new(trust, rows.clone(), keys, random, acme.now).unwrap();
+    let proof = acme.proof(&device.key); // a nonce of acme's, though both seal with one key
+    let token = device.tokens.access_token.clone().into();
+    let opened = crate::DeviceOpened {
+        stream: crate::StreamId(1),
+        proof,
+        token,
+        address: "192.0.2.7".parse().unwrap(),
+    };
+    other.handle(Input::DeviceOpened(opened), acme.now);
+    let answer = std::iter::from_fn(|| other.poll()).find_map(|output| match output {
+        Output::Stream(_, answer) => Some(answer),
+        _ => None,
+    });
+    assert_eq!(answer.unwrap().unwrap_err().error, TokenErrorCode::UseDpopNonce);
+    let wrong = crate::Pdp::new(
+        crate::Trust { org: crate::testing::org(), issuers: Vec::new() },
+        rows,
+        crate::Keys {
+            lease: Box::new(p256()),
+            nonce: ztna_model::Secret::new([7; 32]),
+            keyset: String::new(),
+            root: ztna_model::RootHash([3; 32]),
+        },
+        Box::new(crate::testing::Counter(1)),
+        acme.now,
+    );
+    assert!(matches!(wrong.err(), Some(crate::StartError::OtherOrganisation(_))));
+}
+
+#[test]
+fn p8_a_refusal_names_nobody_in_the_record_and_its_person_beside_it() {
+    let (mut bench, _) = Bench::new();
+    bench.sign_in("mallory", &p256()).unwrap_err();
+    let entry = bench.audit.last().unwrap();
+    assert!(!entry.record.document().contains("mallory"));
+    assert!(entry.personal.iter().any(|personal| personal.text.contains("mallory")));
+}
