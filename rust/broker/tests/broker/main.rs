@@ -1,0 +1,9 @@
+//! The broker as others see it: its store, its sockets, its files. One binary, so that there is one link.
+
+#[cfg(test)]
+mod dir; // a directory of one test's own
+
+#[cfg(test)]
+mod keys; // the organisation's keys on the disk
+#[cfg(test)]
+mod store; // the suite every store passes
