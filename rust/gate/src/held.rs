@@ -8,8 +8,10 @@ pub struct Held {
     pub lease: Lease,
     /// The peer that holds it.
     pub peer: PeerId,
-    /// When its renewal is to be asked for, unless it has been.
-    pub(crate) renew_at: Option<Time>,
+    /// When it is next looked at: whether it is to be renewed.
+    pub(crate) look_at: Option<Time>,
+    /// Whether its renewal was asked for.
+    pub(crate) is_asked_for: bool,
 }
 
 /// What a flow's first packet is to be connected to.

@@ -19,11 +19,16 @@ mod held; // a lease that was taken
 pub use held::{Destination, Held};
 
 mod take; // what must hold before a lease is taken
+mod peers; // who holds which leases
 mod floor; // what a re-decision leaves standing
 mod renew; // beats, and leases at their half-life
+mod end; // what happens when a lease is over
 
 mod reach; // where this gateway may go at all
 pub use reach::{Reach, ReachEntry};
 
 mod output; // what to do
 pub use output::Output;
+
+#[cfg(test)]
+mod tests; // the gate between a broker that signs and devices that send

@@ -1,4 +1,5 @@
 use ztna_api::gateway::FromGateway;
+use ztna_api::keyset::KeySetError;
 use ztna_model::{DenyReason, Flow, LeaseId};
 use ztna_tunnel::PeerId;
 
@@ -18,4 +19,6 @@ pub enum Output {
         /// Why.
         reason: DenyReason,
     },
+    /// The broker showed keys that are not the organisation's. Those known before stay; somebody should be told.
+    KeysRefused(KeySetError),
 }

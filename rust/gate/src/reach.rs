@@ -3,7 +3,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use ztna_model::{Cidr, DomainName, Host, NamePattern, ParseError, Port, is_forbidden_target};
+use ztna_model::{
+    Carrier, Cidr, DomainName, Host, NamePattern, ParseError, Port, Ports, has_forbidden_target,
+    is_forbidden_target,
+};
 
 /// Where a gateway may go at all, whatever any lease says. Empty: nowhere.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -27,25 +30,43 @@ impl Reach {
         Self(entries)
     }
 
-    /// Whether a lease for `host` may be taken. What a name resolves to is looked at when a flow begins.
-    pub fn may_hold(&self, host: &Host, port: Option<Port>) -> bool {
+    /// Whether a lease for `host` may be taken, on some of `ports`. What a name resolves to is looked at when a flow
+    /// begins.
+    pub fn may_hold(&self, host: &Host, ports: &Ports) -> bool {
         match host {
-            Host::Address(address) => self.admits_address(*address, port),
+            Host::Address(address) => self.admits_address(*address, ports),
             Host::Name(name) => {
                 self.names(name) || self.0.iter().any(|entry| !matches!(entry, ReachEntry::Name(_)))
             }
         }
     }
 
-    /// Whether every address of `prefix` is in reach.
-    pub fn may_hold_prefix(&self, prefix: &Cidr) -> bool {
-        let single = prefix.length() == Cidr::host(prefix.first()).length();
+    /// Whether every address of `prefix` is in reach, on some of `ports`.
+    pub fn may_hold_prefix(&self, prefix: &Cidr, ports: &Ports) -> bool {
+        let single = *prefix == Cidr::host(prefix.first());
         let whole = |cidr: &Cidr| cidr.length() <= prefix.length() && cidr.contains(prefix.first());
         self.0.iter().any(|entry| match entry {
-            ReachEntry::Prefix(cidr) => whole(cidr),
-            ReachEntry::Exact(address) => single && address.ip() == prefix.first(),
+            ReachEntry::Prefix(cidr) => whole(cidr) && !has_forbidden_target(prefix),
+            ReachEntry::Exact(exact) => {
+                single && exact.ip() == prefix.first() && ports.contains(exact.port())
+            }
             ReachEntry::Name(_) => false,
         })
+    }
+
+    /// Whether a datagram may be sent to where a device says it is: a public address, or one in reach. This machine is
+    /// meant only where it `serves_own_machine`.
+    pub fn may_open_path(&self, to: Carrier, serves_own_machine: bool) -> bool {
+        let Carrier::Udp(to) = to;
+        let address = to.ip();
+        let is_near = if address.is_loopback() {
+            serves_own_machine
+        } else {
+            let within =
+                |entry: &ReachEntry| matches!(entry, ReachEntry::Prefix(cidr) if cidr.contains(address));
+            !is_forbidden_target(address) && (is_public(address) || self.0.iter().any(within))
+        };
+        is_near && to.port() != 0
     }
 
     /// Whether `host`, which resolved to `address`, may be connected to on `port`.
@@ -54,7 +75,7 @@ impl Reach {
             Host::Name(name) => self.names(name) && !is_forbidden_target(address),
             Host::Address(_) => false,
         };
-        by_name || self.admits_address(address, Some(port))
+        by_name || self.admits_address(address, &Ports::one(port))
     }
 
     /// Whether `address` is named itself, with its port: then it is meant even if it is one of this machine's own.
@@ -69,13 +90,10 @@ impl Reach {
         self.0.iter().any(|entry| matches!(entry, ReachEntry::Name(pattern) if pattern.matches(name)))
     }
 
-    /// `port` is open while it is not known which one will be dialled.
-    fn admits_address(&self, address: IpAddr, port: Option<Port>) -> bool {
+    fn admits_address(&self, address: IpAddr, ports: &Ports) -> bool {
         self.0.iter().any(|entry| match entry {
             ReachEntry::Prefix(cidr) => cidr.contains(address) && !is_forbidden_target(address),
-            ReachEntry::Exact(exact) => {
-                exact.ip() == address && port.is_none_or(|port| port.number() == exact.port())
-            }
+            ReachEntry::Exact(exact) => exact.ip() == address && ports.contains(exact.port()),
             ReachEntry::Name(_) => false,
         })
     }
@@ -116,6 +134,17 @@ impl Serialize for ReachEntry {
 impl<'de> Deserialize<'de> for ReachEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Whether an address belongs to the internet, and not to networks of somebody's own (RFC 1918, 6598, 4193).
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            !v4.is_private() && (a, b & 0xc0) != (100, 64)
+        }
+        IpAddr::V6(v6) => !v6.is_unique_local(),
     }
 }
 
@@ -165,6 +194,7 @@ mod tests {
 
     #[test]
     fn prefixes_are_held_whole_or_not_at_all() {
+        let ports = "80,443".parse().unwrap();
         let rows = [
             (&["10.0.0.0/8"][..], "10.1.0.0/16", true),
             (&["10.1.0.0/16"], "10.0.0.0/8", false),
@@ -174,7 +204,7 @@ mod tests {
         ];
         for (entries, prefix, expected) in rows {
             assert_eq!(
-                reach(entries).may_hold_prefix(&prefix.parse().unwrap()),
+                reach(entries).may_hold_prefix(&prefix.parse().unwrap(), &ports),
                 expected,
                 "{entries:?} {prefix}"
             );

@@ -2,38 +2,61 @@ use ztna_api::gateway::{Declined, Held as HeldFrame, LeaseError, Offered};
 use ztna_api::jws::JwsError;
 use ztna_api::lease;
 use ztna_api::statement::{self, Body};
-use ztna_model::{Carrier, Holder, Lease, LeaseId, Match, Synthetic, Time, WgPublic};
+use ztna_model::{
+    Carrier, Holder, Host, Lease, LeaseId, Match, Ports, Synthetic, WgPublic, has_forbidden_target,
+    is_forbidden_target,
+};
 use ztna_policy::{Effect, Rule, Scope, Via};
 use ztna_tunnel::{AddPeerError, PeerId, Role};
 
-use crate::gate::Gate;
+use crate::gate::{Config, Gate};
 use crate::held::Held;
+use crate::renew::half_life;
 
 impl Gate {
-    /// Takes a new lease, or says why not. Packets under it pass before the broker hears that it is held.
+    /// Takes a lease, new or held already, or says why not. Packets under it pass before the broker hears that it is
+    /// held.
     pub(crate) fn take_offered(&mut self, offered: &Offered) {
-        let outcome = self.take(&offered.lease, &offered.carriers);
-        self.report(outcome);
-    }
-
-    /// Takes renewals. Nobody waits for an answer to one that is well.
-    pub(crate) fn take_renewed(&mut self, leases: &[String]) {
-        for text in leases {
-            if let Err(refused) = self.take(text, &[]) {
-                self.report(Err(refused));
+        match self.take(offered) {
+            Ok(lease) => self.tell(HeldFrame { lease }),
+            Err(declined) => {
+                self.count(declined.code);
+                self.tell(declined);
             }
         }
     }
 
-    /// Checks a lease and lets it govern.
-    pub(crate) fn take(
-        &mut self,
-        text: &str,
-        carriers: &[Carrier],
-    ) -> Result<LeaseId, (Option<LeaseId>, LeaseError)> {
-        let lease = self.verified(text).map_err(|error| (None, error))?;
+    /// Takes renewals. Nobody waits for an answer to one that is well, or that cannot even be read. One that comes too
+    /// late brings nothing back: its end has been told.
+    pub(crate) fn take_again(&mut self, leases: &[String]) {
+        for text in leases {
+            let Err(declined) = self.renewed(text) else { continue };
+            self.count(declined.code);
+            if declined.lease.is_some() {
+                self.tell(declined);
+            }
+        }
+    }
+
+    fn take(&mut self, offered: &Offered) -> Result<LeaseId, Declined> {
+        let lease = self.verified(&offered.lease).map_err(|code| Declined { lease: None, code })?;
         let id = lease.id;
-        self.check(&lease).and_then(|()| self.hold(lease, carriers)).map_err(|error| (Some(id), error))
+        self.check(&lease)
+            .and_then(|()| self.hold(lease))
+            .map_err(|code| Declined { lease: Some(id), code })?;
+        self.open_paths(id, &offered.carriers);
+        Ok(id)
+    }
+
+    fn renewed(&mut self, text: &str) -> Result<(), Declined> {
+        let lease = self.verified(text).map_err(|code| Declined { lease: None, code })?;
+        let id = lease.id;
+        if self.leases.contains_key(&id) {
+            self.check(&lease)
+                .and_then(|()| self.hold(lease))
+                .map_err(|code| Declined { lease: Some(id), code })?;
+        }
+        Ok(())
     }
 
     fn verified(&self, text: &str) -> Result<Lease, LeaseError> {
@@ -51,10 +74,10 @@ impl Gate {
     }
 
     /// All that must hold, in the order of the protocol.
-    pub(crate) fn check(&self, lease: &Lease) -> Result<(), LeaseError> {
+    fn check(&self, lease: &Lease) -> Result<(), LeaseError> {
         self.check_addressee(lease)?;
         self.check_time(lease)?;
-        if lease.epoch < self.floors.of(lease.sid) {
+        if self.floors.void(lease) {
             return Err(LeaseError::BelowFloor);
         }
         match self.leases.get(&lease.id) {
@@ -62,13 +85,6 @@ impl Gate {
             Some(held) => check_repetition(&held.lease, lease),
             None => self.check_new(lease),
         }
-    }
-
-    fn check_new(&self, lease: &Lease) -> Result<(), LeaseError> {
-        self.check_holder(lease)?;
-        self.check_target(lease)?;
-        self.check_synthetic(lease)?;
-        if self.leases.len() < self.config.most_leases { Ok(()) } else { Err(LeaseError::TooMany) }
     }
 
     fn check_addressee(&self, lease: &Lease) -> Result<(), LeaseError> {
@@ -88,11 +104,11 @@ impl Gate {
     }
 
     fn check_time(&self, lease: &Lease) -> Result<(), LeaseError> {
-        if lease.ttl > u64::try_from(Lease::LONGEST.as_millis()).unwrap_or(u64::MAX) {
-            return Err(LeaseError::TooLong);
-        }
         if lease.begins() > self.now {
             return Err(LeaseError::NotYet);
+        }
+        if u128::from(lease.ttl) > Lease::LONGEST.as_millis() {
+            return Err(LeaseError::TooLong);
         }
         if self.now >= lease.deadline() || lease.begins() < self.last_jump {
             return Err(LeaseError::Expired);
@@ -100,55 +116,76 @@ impl Gate {
         Ok(())
     }
 
-    /// The key is vouched for by the device, and nobody else's; a session has one.
-    fn check_holder(&self, lease: &Lease) -> Result<(), LeaseError> {
+    fn check_new(&self, lease: &Lease) -> Result<(), LeaseError> {
+        let Holder::Tunnel { wg_pub, .. } = &lease.holder;
+        self.peers.check_key(lease.sid, self.datapath.tunnel.peer_with(wg_pub))?;
+        self.check_statement(lease)?;
+        self.check_target(lease)?;
+        self.check_synthetic(lease)?;
+        if self.leases.len() >= self.config.most_leases || self.peers.count_of(lease.sid) >= MOST_OF_ONE {
+            return Err(LeaseError::TooMany);
+        }
+        Ok(())
+    }
+
+    /// The device itself vouches for the WireGuard key.
+    fn check_statement(&self, lease: &Lease) -> Result<(), LeaseError> {
         let Holder::Tunnel { wg_pub, statement } = &lease.holder;
+        if self.has_stated(lease) {
+            return Ok(());
+        }
         let stated = statement::verify(statement, &lease.jkt, &lease.org, lease.sid);
         match stated.map(|statement| statement.body) {
-            Ok(Body::TunnelKey { wg_pub: stated }) if stated == *wg_pub => {}
+            Ok(Body::TunnelKey { wg_pub: stated }) if stated == *wg_pub => Ok(()),
             Ok(Body::TunnelKey { .. } | Body::Facts { .. } | Body::Presence {} | Body::Confirm { .. })
-            | Err(_) => return Err(LeaseError::BadStatement),
-        }
-        let holder = self.datapath.tunnel.peer_with(wg_pub);
-        match (self.peers.get(&lease.sid), holder) {
-            (None, None) => Ok(()),
-            (Some(ours), Some(holder)) if *ours == holder => Ok(()),
-            (_, Some(_)) => Err(LeaseError::KeyTaken),
-            (Some(_), None) => Err(LeaseError::SecondKey),
+            | Err(_) => Err(LeaseError::BadStatement),
         }
     }
 
+    /// Whether the session holds a lease under the very same statement: what was verified once need not be again.
+    fn has_stated(&self, lease: &Lease) -> bool {
+        let known = self.peers.leases_of(lease.sid).next().and_then(|id| self.leases.get(&id));
+        known.is_some_and(|known| known.lease.jkt == lease.jkt && known.lease.holder == lease.holder)
+    }
+
     fn check_target(&self, lease: &Lease) -> Result<(), LeaseError> {
-        let (reach, target) = (&self.config.reach, &lease.target);
-        let in_reach = match &lease.rule.covers {
-            Match::Name { .. } => reach.may_hold(&target.host, target.port),
-            Match::Prefix(prefix) => reach.may_hold_prefix(prefix),
+        let (reach, rule, target) = (&self.config.reach, &lease.rule, &lease.target);
+        let (is_in_reach, is_forbidden) = match (&rule.covers, &target.host) {
+            (Match::Prefix(prefix), _) => {
+                (reach.may_hold_prefix(prefix, &rule.ports), has_forbidden_target(prefix))
+            }
+            (Match::Name { .. }, host) => {
+                let ports = target.port.map_or_else(|| rule.ports.clone(), Ports::one);
+                (reach.may_hold(host, &ports), is_forbidden(host))
+            }
         };
-        if in_reach {
-            return Ok(());
+        match (is_in_reach, is_forbidden) {
+            (true, _) => Ok(()),
+            (false, true) => Err(LeaseError::ForbiddenTarget),
+            (false, false) => Err(LeaseError::OutOfReach),
         }
-        let forbidden = match &target.host {
-            ztna_model::Host::Address(address) => ztna_model::is_forbidden_target(*address),
-            ztna_model::Host::Name(_) => false,
-        };
-        Err(if forbidden { LeaseError::ForbiddenTarget } else { LeaseError::OutOfReach })
     }
 
     /// Stand-ins lie in their range, and mean one name in a session.
     fn check_synthetic(&self, lease: &Lease) -> Result<(), LeaseError> {
-        let Match::Name { name, synthetic } = &lease.rule.covers else { return Ok(()) };
-        let clashes = |held: &&Held| match &held.lease.rule.covers {
-            Match::Name { name: other, synthetic: taken } => {
-                taken == synthetic && other != name && held.lease.sid == lease.sid
-            }
-            Match::Prefix(_) => false,
-        };
-        let is_free = !self.leases.values().any(|held| clashes(&held));
+        let Match::Name { synthetic, .. } = &lease.rule.covers else { return Ok(()) };
+        let user = self.peers.user_of(lease.sid, synthetic).and_then(|id| self.leases.get(&id));
+        let is_free = user.is_none_or(|user| user.lease.rule.covers == lease.rule.covers);
         if Synthetic::is_sound(synthetic) && is_free { Ok(()) } else { Err(LeaseError::BadSynthetic) }
     }
 
-    fn hold(&mut self, lease: Lease, carriers: &[Carrier]) -> Result<LeaseId, LeaseError> {
-        let peer = self.peer_of(&lease)?;
+    /// Lets a lease govern that has been checked.
+    fn hold(&mut self, lease: Lease) -> Result<(), LeaseError> {
+        self.hasten_beat(lease.ttl);
+        if self.leases.contains_key(&lease.id) {
+            self.replace(lease);
+            return Ok(());
+        }
+        self.enter(lease)
+    }
+
+    fn enter(&mut self, lease: Lease) -> Result<(), LeaseError> {
+        let peer = self.seat(&lease)?;
         let rule = Rule {
             lease: lease.id,
             scope: Scope(peer.number()),
@@ -158,28 +195,35 @@ impl Gate {
             flows: lease.limits.flows,
             effect: Effect::Allow,
         };
-        if self.datapath.table.insert(rule).is_err() {
-            self.bereft.insert(lease.sid);
-            return Err(LeaseError::TooMany);
+        self.datapath.table.insert(rule).map_err(|_| LeaseError::TooMany)?;
+        self.peers.add(peer, &lease);
+        let (id, first_look) = (lease.id, half_life(&lease));
+        self.leases.insert(id, Held { lease, peer, look_at: None, is_asked_for: false });
+        self.look(id, Some(first_look));
+        Ok(())
+    }
+
+    /// Flows and usage stay as they are. What only bears a higher epoch still waits for what was asked for it.
+    fn replace(&mut self, lease: Lease) {
+        let (id, deadline, first_look) = (lease.id, lease.deadline(), half_life(&lease));
+        let Some(held) = self.leases.get_mut(&id) else { return };
+        let has_same_times = (held.lease.at, held.lease.ttl) == (lease.at, lease.ttl);
+        held.lease = lease;
+        if !has_same_times {
+            held.is_asked_for = false;
+            self.look(id, Some(first_look));
+            self.datapath.table.extend(id, deadline);
         }
-        for carrier in carriers.iter().take(MOST_PATHS) {
-            self.datapath.tunnel.open_path(peer, *carrier);
-        }
-        let (id, ttl, renew_at) = (lease.id, lease.ttl, half_life(&lease));
-        self.next_renewal = Some(self.next_renewal.map_or(renew_at, |at| at.min(renew_at)));
-        self.leases.insert(id, Held { lease, peer, renew_at: Some(renew_at) });
-        self.hasten_beat(ttl);
-        Ok(id)
     }
 
     /// The session's peer; its first lease makes one.
-    fn peer_of(&mut self, lease: &Lease) -> Result<PeerId, LeaseError> {
-        if let Some(peer) = self.peers.get(&lease.sid) {
-            return Ok(*peer);
-        }
+    fn seat(&mut self, lease: &Lease) -> Result<PeerId, LeaseError> {
         let Holder::Tunnel { wg_pub, .. } = &lease.holder;
-        let peer = self.add_peer(wg_pub)?;
-        self.peers.insert(lease.sid, peer);
+        let peer = match self.datapath.tunnel.peer_with(wg_pub) {
+            Some(peer) => peer,
+            None => self.add_peer(wg_pub)?,
+        };
+        self.peers.seat(lease.sid, peer);
         Ok(peer)
     }
 
@@ -192,14 +236,19 @@ impl Gate {
         })
     }
 
-    fn report(&mut self, outcome: Result<LeaseId, (Option<LeaseId>, LeaseError)>) {
-        match outcome {
-            Ok(lease) => self.tell(HeldFrame { lease }),
-            Err((lease, code)) => {
-                *self.declined.entry(code).or_default() += 1;
-                self.tell(Declined { lease, code });
-            }
+    /// Lets datagrams of the lease's device through the networks on this side. Whoever names the addresses must not be
+    /// able to make this gateway speak to whatever stands near it.
+    fn open_paths(&mut self, lease: LeaseId, carriers: &[Carrier]) {
+        let Some(Held { peer, .. }) = self.leases.get(&lease) else { return };
+        let Config { reach, serves_own_machine, .. } = &self.config;
+        let may_open = |carrier: &&Carrier| reach.may_open_path(**carrier, *serves_own_machine);
+        for carrier in carriers.iter().filter(may_open).take(MOST_PATHS) {
+            self.datapath.tunnel.open_path(*peer, *carrier);
         }
+    }
+
+    fn count(&mut self, code: LeaseError) {
+        *self.declined.entry(code).or_default() += 1;
     }
 }
 
@@ -210,10 +259,15 @@ fn check_repetition(held: &Lease, lease: &Lease) -> Result<(), LeaseError> {
     if expected == *lease && epoch >= held.epoch { Ok(()) } else { Err(LeaseError::NotTheSame) }
 }
 
-/// When a lease's renewal is to be asked for.
-fn half_life(lease: &Lease) -> Time {
-    Time::from_millis(lease.at.saturating_add(lease.ttl / 2))
+fn is_forbidden(host: &Host) -> bool {
+    match host {
+        Host::Address(address) => is_forbidden_target(*address),
+        Host::Name(_) => false,
+    }
 }
 
 /// How many addresses of a device a gateway sends its one empty datagram to.
 const MOST_PATHS: usize = 5;
+
+/// How many leases a session may have: no device crowds out the others.
+const MOST_OF_ONE: usize = 1_024;
