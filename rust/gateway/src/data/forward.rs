@@ -1,0 +1,188 @@
+use std::io;
+
+use ztna_datapath::{Opened, Sealed};
+use ztna_model::{Carrier, Flow, Time};
+use ztna_net::poll::Readiness;
+use ztna_netstack::{Event, NotTaken, Output, Scope, StreamId};
+use ztna_packet::{Content, TcpFlags, parse};
+use ztna_tunnel::PeerId;
+
+use super::flows::Forwarded;
+use super::splice::Moved;
+use super::thread::DataThread;
+use crate::dial::DialRefusal;
+use crate::order::Dial;
+
+impl DataThread {
+    /// Judges the datagrams that have come, and hands what may pass to the netstack.
+    pub(super) fn receive(&mut self, now: Time) -> io::Result<()> {
+        let mut strays = Vec::new();
+        for _ in 0..BATCHES_A_TURN {
+            if !self.outgoing.0.recv(&mut self.batch)? {
+                break;
+            }
+            for datagram in self.batch.datagrams() {
+                let from = Carrier::Udp(datagram.source);
+                let datapath = &mut self.gate.datapath;
+                let opened = datapath.open(datagram.contents, from, &mut self.opened, &mut self.outgoing);
+                let Opened::Packet { peer, packet, .. } = opened else { continue };
+                let scope = Scope(peer.number());
+                let Err(cause) = self.netstack.handle_packet(scope, packet, now) else { continue };
+                if is_stray(cause) && strays.len() < STRAYS_A_TURN {
+                    strays.extend(flow_of(packet).map(|flow| (peer, flow)));
+                }
+            }
+        }
+        // A packet that begins nothing must not leave a flow in the table for hours.
+        strays.retain(|(peer, flow)| !self.flows.has(*peer, flow));
+        self.over.append(&mut strays);
+        Ok(())
+    }
+
+    /// Moves bytes between sockets that are ready and their flows, a turn's worth at most.
+    pub(super) fn move_bytes(&mut self, now: Time) {
+        for (index, readiness) in self.poller.ready() {
+            if let Some(stream) = self.flows.at(index).and_then(|found| note(found, readiness)) {
+                self.flows.mark_busy(stream);
+            }
+        }
+        let mut left = self.flows.busy();
+        while left > 0
+            && self.budget > 0
+            && let Some(stream) = self.flows.next_busy()
+        {
+            self.splice(stream, now);
+            left -= 1;
+        }
+    }
+
+    /// Hands out what the netstack has: news first, so that what they free is already in the packets that follow.
+    pub(super) fn forward(&mut self, most: usize, now: Time) {
+        for _ in 0..most {
+            if self.outgoing.0.is_blocked() {
+                return;
+            }
+            match self.netstack.poll(now) {
+                Some(Output::Packet { scope, packet }) => {
+                    let peer = PeerId::from_number(scope.0);
+                    // Saying that a flow is over needs no right: its rule may be gone.
+                    if is_farewell(packet) {
+                        self.gate.datapath.seal_own(peer, packet, &mut self.outgoing);
+                        continue;
+                    }
+                    match self.gate.datapath.seal_for(peer, packet, &mut self.outgoing) {
+                        // What was denied or lost is counted where that was decided.
+                        Sealed::Sent | Sealed::Ask(_) | Sealed::Denied(_) | Sealed::Lost => {}
+                    }
+                }
+                Some(Output::Incoming { stream, scope, flow }) => self.incoming(stream, scope, flow),
+                Some(Output::Event { stream, event }) => self.happened(stream, event, now),
+                None => return,
+            }
+        }
+    }
+
+    /// A flow's end: nothing is to be said about it any more.
+    pub(super) fn end(&mut self, stream: StreamId) -> Option<Forwarded> {
+        let gone = self.flows.remove(stream)?;
+        self.over.push((gone.peer, gone.flow));
+        Some(gone)
+    }
+
+    /// Frees the table's places of flows that are over.
+    pub(super) fn forget_over(&mut self) {
+        for (peer, flow) in self.over.drain(..) {
+            self.gate.datapath.table.close(ztna_policy::Scope(peer.number()), &flow);
+        }
+    }
+
+    /// Somebody wants a flow, and the table has let its first packet pass.
+    fn incoming(&mut self, stream: StreamId, scope: Scope, flow: Flow) {
+        let peer = PeerId::from_number(scope.0);
+        let slot = self.gate.datapath.table.under(ztna_policy::Scope(scope.0), &flow);
+        let held = slot.and_then(|slot| self.gate.held(slot));
+        let dial = held.and_then(|held| {
+            let destination = held.destination(flow.destination)?;
+            Some((held.lease.id, Dial { stream, protocol: flow.protocol, destination }))
+        });
+        let Some((lease, dial)) = dial else { return self.netstack.refuse(stream) };
+        if self.dials.try_send(dial).is_ok() {
+            self.flows.add(Forwarded::new(stream, peer, flow, lease));
+        } else {
+            *self.refused_dials.entry(DialRefusal::NoRoom).or_default() += 1;
+            self.netstack.refuse(stream);
+        }
+    }
+
+    fn happened(&mut self, stream: StreamId, event: Event, now: Time) {
+        match event {
+            Event::Connected => {}
+            Event::Readable | Event::Writable if self.budget > 0 => self.splice(stream, now),
+            Event::Readable | Event::Writable => self.flows.mark_busy(stream),
+            Event::PeerClosed => {
+                if let Some(forwarded) = self.flows.find(stream) {
+                    forwarded.device_ended();
+                }
+            }
+            // Both sides have everything: the socket closes in good order.
+            Event::Closed => drop(self.end(stream)),
+            Event::Reset(_) => {
+                if let Some(site) = self.end(stream).and_then(|gone| gone.site) {
+                    site.reset();
+                }
+            }
+        }
+    }
+
+    /// Moves a flow's bytes both ways, its share of what is left of this turn.
+    fn splice(&mut self, stream: StreamId, now: Time) {
+        let Some(forwarded) = self.flows.find(stream) else { return };
+        let share = self.budget.min(BYTES_AT_ONCE);
+        let mut left = share;
+        let moved = forwarded.splice(&mut self.netstack, &mut left, now);
+        self.budget -= share - left;
+        match moved {
+            Moved::All => {}
+            Moved::Some => self.flows.mark_busy(stream),
+            Moved::Broken => {
+                self.netstack.abort(stream);
+                if let Some(site) = self.end(stream).and_then(|gone| gone.site) {
+                    site.reset();
+                }
+            }
+        }
+    }
+}
+
+fn note(forwarded: &mut Forwarded, readiness: Readiness) -> Option<StreamId> {
+    forwarded.site.as_mut()?.is_ready(readiness);
+    Some(forwarded.stream)
+}
+
+/// Whether a packet that was let pass began nothing and belongs to nothing.
+const fn is_stray(cause: NotTaken) -> bool {
+    match cause {
+        NotTaken::Stray | NotTaken::TooManyFlows => true,
+        NotTaken::Unreadable(_) | NotTaken::OtherProtocol | NotTaken::Checksum | NotTaken::Unread => false,
+    }
+}
+
+fn flow_of(packet: &[u8]) -> Option<Flow> {
+    parse(packet).ok()?.flow()
+}
+
+/// Whether a packet of the netstack's says that a flow is over, and nothing else.
+fn is_farewell(packet: &[u8]) -> bool {
+    let Ok(packet) = parse(packet) else { return false };
+    match packet.content() {
+        Content::Tcp(header) => header.flags.has(TcpFlags::RST) && packet.payload().is_empty(),
+        Content::IcmpError(_) => true,
+        Content::Udp(_) | Content::Echo(_) => false,
+    }
+}
+
+/// A batch is up to 512 KiB. Few, so that a frame that comes meanwhile does not wait long.
+const BATCHES_A_TURN: usize = 2;
+/// What one flow moves before it is the next one's turn.
+const BYTES_AT_ONCE: usize = 256 << 10;
+const STRAYS_A_TURN: usize = 16;

@@ -1,0 +1,289 @@
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use ztna_api::gateway::FromGateway;
+use ztna_datapath::{Datapath, Side};
+use ztna_gate::Gate;
+use ztna_model::{GatewayId, OrgId, OrgString, Random as _, RootHash, RunId, Secret, secs};
+use ztna_net::clock::Clock;
+use ztna_net::inbox::Post;
+use ztna_net::keys::{KeyError, P256Key};
+use ztna_net::poll::Poller;
+use ztna_net::process::raise_descriptor_limit;
+use ztna_net::random::SystemRandom;
+use ztna_net::tls::IdentitySlot;
+use ztna_net::udp::{BindError, UdpPort};
+use ztna_net::uds::ListenError;
+use ztna_netstack::Netstack;
+use ztna_policy::Table;
+use ztna_tunnel::Tunnel;
+
+use crate::SOFTWARE;
+use crate::certificate::{CertificateError, Enrolment};
+use crate::config::{Config, LimitsConfig, UdpBind};
+use crate::control::{Control, PortFacts};
+use crate::data::{DataThread, Parts};
+use crate::dial::Dialler;
+use crate::file::Follower;
+use crate::home::{Home, HomeError};
+use crate::order::Order;
+use crate::renewal::Renewal;
+use crate::resolver::Resolver;
+use crate::status::{Identity, Source, StatusDesk};
+
+/// Why a gateway ended without a fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExitReason {
+    /// It was asked to.
+    Asked,
+}
+
+/// Why a gateway does not run, or no longer.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// What it keeps.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Its certificate.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// Its key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Settings that do not fit together.
+    #[error("the settings: {0}")]
+    Config(&'static str),
+    /// It was enrolled elsewhere.
+    #[error("`org` is `{configured}`, but this gateway was enrolled with `{enrolled}`")]
+    OtherOrganisation {
+        /// What the settings say.
+        configured: String,
+        /// What enrolment said.
+        enrolled: String,
+    },
+    /// Its UDP port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Its status socket.
+    #[error(transparent)]
+    Status(#[from] ListenError),
+    /// Its data thread could not begin, or broke off.
+    #[error("the data thread: {0}")]
+    DataThread(#[from] io::Error),
+}
+
+/// Runs a gateway until `shutdown` is ready: opens its one UDP port, dials the broker, and forwards what leases allow.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<ExitReason, RunError> {
+    run_with(config, Resolver::System, shutdown).await
+}
+
+pub(crate) async fn run_with(
+    config: Config,
+    resolver: Resolver,
+    shutdown: impl Future<Output = ()>,
+) -> Result<ExitReason, RunError> {
+    if let Some(what) = config.contradiction() {
+        return Err(RunError::Config(what));
+    }
+    raise_descriptor_limit();
+    let home = Home::open(&config.state_dir)?;
+    let role = Role::find(&config, &home)?;
+    let mut running = Running::start(&config, role, home, resolver)?;
+    tokio::select! {
+        () = shutdown => {}
+        ended = &mut running.ended => {
+            let lost = || Err(io::Error::other("it has ended without a word"));
+            ended.unwrap_or_else(|_| lost())?;
+            return Err(io::Error::other("it has ended by itself").into());
+        }
+    }
+    running.stop().await?;
+    Ok(ExitReason::Asked)
+}
+
+/// Where this gateway's leases come from, and who it is there.
+enum Role {
+    Enrolled { enrolment: Enrolment, key: Secret<Vec<u8>> },
+    File { path: PathBuf, org: OrgId, root: RootHash, gateway: GatewayId },
+}
+
+impl Role {
+    fn find(config: &Config, home: &Home) -> Result<Self, RunError> {
+        if let (Some(path), Some(gateway), Some(OrgString { org, root: Some(root) })) =
+            (&config.leases.file, &config.leases.gateway, &config.org)
+        {
+            let (path, org, gateway) = (path.clone(), org.clone(), gateway.clone());
+            return Ok(Self::File { path, org, root: *root, gateway });
+        }
+        let (enrolment, key) = home.load()?;
+        let enrolled = OrgString { org: enrolment.org.clone(), root: Some(enrolment.root) };
+        match &config.org {
+            Some(said) if said.org != enrolled.org || (said.root.is_some() && said.root != enrolled.root) => {
+                Err(RunError::OtherOrganisation {
+                    configured: said.to_string(),
+                    enrolled: enrolled.to_string(),
+                })
+            }
+            Some(_) | None => Ok(Self::Enrolled { enrolment, key }),
+        }
+    }
+
+    fn who(&self) -> (&OrgId, &RootHash, &GatewayId) {
+        match self {
+            Self::Enrolled { enrolment, .. } => (&enrolment.org, &enrolment.root, &enrolment.gateway),
+            Self::File { org, root, gateway, .. } => (org, root, gateway),
+        }
+    }
+}
+
+/// A gateway at work: its data thread, and the tasks around it.
+struct Running {
+    tasks: JoinSet<()>,
+    /// How the data thread has ended.
+    ended: oneshot::Receiver<io::Result<()>>,
+}
+
+/// What the tasks share with the data thread.
+struct Lines {
+    post: Post<Order>,
+    told: mpsc::UnboundedReceiver<FromGateway>,
+    port: PortFacts,
+}
+
+impl Running {
+    fn start(config: &Config, role: Role, home: Home, resolver: Resolver) -> Result<Self, RunError> {
+        let (org, root, gateway) = role.who();
+        let mut random = SystemRandom::new();
+        let run = RunId::random(&mut random);
+        let tunnel = Tunnel::new(&Secret::new(random.array()), Tunnel::DEFAULT_MTU, Clock.now());
+        let identity = Identity {
+            org: org.clone(),
+            gateway: gateway.clone(),
+            run,
+            wg_pub: tunnel.public(),
+            software: SOFTWARE.to_owned(),
+        };
+        let table = Table::new(random.array(), table_limits(&config.limits));
+        let gate_config = ztna_gate::Config {
+            org: org.clone(),
+            gateway: gateway.clone(),
+            run,
+            root: *root,
+            reach: config.reach.clone(),
+            most_leases: config.limits.leases as usize,
+            serves_own_machine: config.udp.bind == UdpBind::Loopback,
+        };
+        let datapath = Datapath::new(Side::Gateway, tunnel, table);
+        let gate = Gate::new(gate_config, datapath, Box::new(SystemRandom::new()));
+        let netstack = Netstack::new(netstack_limits(&config.limits), &mut random);
+
+        let mut port = UdpPort::bind_to(config.udp.bind.into(), config.udp.port)?;
+        let facts =
+            PortFacts { config: config.udp.clone(), local: port.local_address(), bound: port.bound() };
+        tracing::info!(offloads = %port.offloads(), "the UDP port is open");
+        let (mut poller, post, inbox) = Poller::new(Clock, INBOX)?;
+        poller.add(&mut port)?;
+        let (tell, told) = mpsc::unbounded_channel();
+        let (dials, wanted) = mpsc::channel(DIALS);
+        let ended = begin(DataThread::new(Parts { gate, netstack, port, poller, inbox, told: tell, dials }))?;
+
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Dialler::new(config.reach.clone(), resolver).run(wanted, post.clone()));
+        let lines = Lines { post, told, port: facts };
+        match role {
+            Role::Enrolled { enrolment, key } => {
+                follow_broker(enrolment, key, identity, home, lines, &mut tasks)?;
+            }
+            Role::File { path, root, .. } => follow_file(path, root, identity, home, lines, &mut tasks)?,
+        }
+        Ok(Self { tasks, ended })
+    }
+
+    /// Ends the tasks, and with the last of them the data thread: it cuts what still lives.
+    async fn stop(mut self) -> Result<(), RunError> {
+        self.tasks.shutdown().await;
+        let outcome = tokio::time::timeout(ENDING, self.ended).await;
+        let silent = || io::Error::other("it does not end");
+        outcome.map_err(|_| silent())?.map_err(|_| silent())??;
+        Ok(())
+    }
+}
+
+fn begin(data: DataThread) -> io::Result<oneshot::Receiver<io::Result<()>>> {
+    let (done, ended) = oneshot::channel();
+    thread::Builder::new().name("data".to_owned()).spawn(move || {
+        // Nobody waits any more: the process ends.
+        let _ = done.send(data.run());
+    })?;
+    Ok(ended)
+}
+
+fn follow_broker(
+    enrolment: Enrolment,
+    key: Secret<Vec<u8>>,
+    identity: Identity,
+    home: Home,
+    Lines { post, told, port }: Lines,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), RunError> {
+    let slot = IdentitySlot::new(enrolment.identity(&key)?);
+    let (source, stands) = watch::channel(Source::Broker {
+        connected_since: None,
+        trouble: None,
+        carriers: Vec::new(),
+        certificate_until: slot.current().not_after(),
+    });
+    let status = StatusDesk::open(&home.status_socket(), identity.clone(), stands, post.clone())?;
+    let (enrolled, enrolment) = watch::channel(enrolment);
+    let signer = P256Key::from_pkcs8(&key)?;
+    let renewal = Renewal { home, key, identity: Arc::clone(&slot), enrolment: enrolled };
+    tasks.spawn(status.run());
+    tasks.spawn(renewal.run());
+    tasks.spawn(Control { identity, key: signer, slot, enrolment, port, post, told, source }.run());
+    Ok(())
+}
+
+fn follow_file(
+    path: PathBuf,
+    root: RootHash,
+    identity: Identity,
+    home: Home,
+    Lines { post, told, port }: Lines,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), RunError> {
+    let (source, stands) = watch::channel(Source::File { read: None, trouble: None });
+    let status = StatusDesk::open(&home.status_socket(), identity.clone(), stands, post.clone())?;
+    tasks.spawn(status.run());
+    tasks.spawn(Follower { path, root, identity, home, port, post, told, source }.run());
+    Ok(())
+}
+
+/// The table keeps a flow for a while after the netstack has let go of it.
+fn table_limits(limits: &LimitsConfig) -> ztna_policy::Limits {
+    ztna_policy::Limits {
+        flows: limits.flows.saturating_mul(2),
+        flows_per_scope: limits.flows_per_device.saturating_mul(2),
+        rules: limits.leases,
+    }
+}
+
+fn netstack_limits(limits: &LimitsConfig) -> ztna_netstack::Limits {
+    ztna_netstack::Limits {
+        flows: limits.flows,
+        flows_per_scope: limits.flows_per_device,
+        buffer_total: limits.buffers_mib << 20,
+        ..ztna_netstack::Limits::GATEWAY
+    }
+}
+
+/// Orders that may wait for the data thread.
+const INBOX: usize = 4_096;
+/// Flows that may wait to be connected.
+const DIALS: usize = 1_024;
+const ENDING: Duration = secs(5);

@@ -1,0 +1,29 @@
+//! A whole gateway, over real sockets on loopback: a scripted broker on one side, scripted devices on the other.
+
+mod authority; // certificates
+mod broker; // who signs
+mod device; // who asks
+mod site; // who serves, and the gateway between them
+
+mod forwarding; // what a lease lets through, and what nothing does
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ztna_api::gateway::{EnrolmentToken, FromGateway, LeaseError, ToGateway};
+use ztna_model::{LeaseId, Random as _, Secret, secs};
+use ztna_net::clock::Clock;
+use ztna_net::random::SystemRandom;
+use ztna_net::tcp;
+
+use crate::status::Status;
+use crate::testing::TempDir;
+
+const GATEWAY: &str = "berlin-1";
+/// Longer than anything takes on a machine that is busy.
+const PATIENCE: Duration = secs(20);
+
+async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it takes too long")
+}
