@@ -1,0 +1,140 @@
+use ztna_datapath::policy::{Effect, Ended, InsertError, Rule, Scope, Table, Via};
+use ztna_datapath::tunnel::{PeerId, Role, Tunnel};
+use ztna_datapath::{Datapath, Side};
+use ztna_model::{Carrier, DenyReason, GatewayId, Grant, LeaseId, Random as _, Rule as Terms, Secret, Time, WgPublic};
+use ztna_session::Plane;
+
+use crate::plane::gateways::{self, Gateway};
+use crate::plane::thread::DataThread;
+
+/// What the session allows, and takes back.
+impl DataThread {
+    pub(super) fn carry_out(&mut self, plane: Plane) {
+        match plane {
+            Plane::Key(secret) => self.take_key(&secret),
+            Plane::Peer { gateway, key, carriers } => self.know(gateway, key, carriers),
+            Plane::Allow(grant) => self.allow(*grant),
+            Plane::End { lease, reason } => self.end_lease(lease, reason),
+            Plane::Clear(reason) => self.clear(reason),
+        }
+    }
+
+    /// Lets go of everything: every flow is reset at both ends, and no gateway is known any more.
+    pub(super) fn clear(&mut self, reason: DenyReason) {
+        if let Some(datapath) = &mut self.datapath {
+            let ended = datapath.table.end_scope(Scope::DEVICE, reason);
+            self.cut(ended);
+        }
+        for stream in self.streams.ids() {
+            self.cut_stream(stream, reason);
+        }
+        // The resets leave before the tunnels that they leave by are gone.
+        self.send();
+        self.parting.clear();
+        self.gateways.clear();
+        self.datapath = None;
+    }
+
+    fn take_key(&mut self, secret: &Secret<[u8; 32]>) {
+        self.clear(DenyReason::LeaseExpired);
+        let tunnel = Tunnel::new(secret, Tunnel::DEFAULT_MTU, self.now);
+        let table = Table::new(self.random.array(), self.config.table);
+        let mut datapath = Datapath::new(Side::Client, tunnel, table);
+        let ended = datapath.begin_batch(self.now);
+        debug_assert!(ended.is_empty(), "an empty table ends nothing");
+        self.datapath = Some(datapath);
+    }
+
+    fn know(&mut self, id: GatewayId, key: WgPublic, carriers: Vec<Carrier>) {
+        if self.gateways.get(&id).is_some_and(|gateway| gateway.key != key) {
+            self.part_with(&id);
+        }
+        let Some(datapath) = &mut self.datapath else { return };
+        if let Some(gateway) = self.gateways.get(&id) {
+            datapath.tunnel.set_carriers(gateway.peer, &carriers);
+            gateway.carriers = carriers;
+            return;
+        }
+        match datapath.tunnel.add_peer(key, None, Role::Initiator, &mut self.random, self.now) {
+            Ok(peer) => {
+                datapath.tunnel.set_carriers(peer, &carriers);
+                self.gateways.insert(id, Gateway::new(peer, key, carriers));
+            }
+            Err(cause) => tracing::warn!(gateway = %id, %cause, "a gateway cannot be used"),
+        }
+    }
+
+    /// Forgets a gateway, and whatever goes through it.
+    fn part_with(&mut self, id: &GatewayId) {
+        let Some(Gateway { peer, .. }) = self.gateways.remove(id) else { return };
+        let Some(datapath) = &mut self.datapath else { return };
+        let leases: Vec<LeaseId> = gateways::rules(datapath, peer).map(|rule| rule.lease).collect();
+        let ended = leases.into_iter().filter_map(|lease| datapath.table.end(lease, DenyReason::Restarted));
+        let ended = ended.collect();
+        self.cut(ended);
+        self.send();
+        if let Some(datapath) = &mut self.datapath {
+            datapath.tunnel.remove_peer(peer);
+        }
+    }
+
+    fn allow(&mut self, grant: Grant) {
+        let (Some(datapath), Some(gateway)) = (&mut self.datapath, self.gateways.get(&grant.gateway)) else {
+            tracing::warn!(gateway = %grant.gateway, "a grant names a gateway that nobody has told of");
+            return;
+        };
+        if std::mem::take(&mut gateway.is_new)
+            && let Err(cause) = datapath.tunnel.reconnect(gateway.peer, self.now)
+        {
+            tracing::debug!(%cause, "no handshake with a gateway that has started again");
+        }
+        let (lease, rule) = (grant.lease, rule(grant, gateway.peer, self.config.table.flows));
+        let inserted = match datapath.table.insert(rule.clone()) {
+            Err(InsertError::OtherTerms(_)) => {
+                self.end_lease(lease, DenyReason::Revoked);
+                self.datapath.as_mut().map(|datapath| datapath.table.insert(rule))
+            }
+            inserted => Some(inserted),
+        };
+        if let Some(Err(cause)) = inserted {
+            tracing::warn!(%lease, %cause, "a grant is of no use");
+        }
+    }
+
+    fn end_lease(&mut self, lease: LeaseId, reason: DenyReason) {
+        let Some(datapath) = &mut self.datapath else { return };
+        let Some(ended) = datapath.table.end(lease, reason) else { return };
+        if reason == DenyReason::Restarted
+            && let Some((_, gateway)) = self.gateways.with_peer(through(&ended))
+        {
+            gateway.is_new = true;
+        }
+        self.cut(vec![ended]);
+    }
+
+    /// Resets the flows of rules that are over, both ways.
+    pub(super) fn cut(&mut self, ended: Vec<Ended>) {
+        for ended in ended {
+            let peer = through(&ended);
+            for flow in &ended.flows {
+                if let Some(stream) = self.streams.with_flow(flow) {
+                    self.parting.insert(*flow, peer);
+                    self.cut_stream(stream, ended.reason);
+                }
+            }
+        }
+    }
+}
+
+/// By which peer packets under this rule went.
+const fn through(ended: &Ended) -> PeerId {
+    PeerId::from_number(ended.rule.via.0)
+}
+
+/// The gateway is the authority on how long a lease lives, and says so when it ends.
+fn rule(grant: Grant, peer: PeerId, flows: u32) -> Rule {
+    let Grant { lease, resource, protocol, ports, covers, .. } = grant;
+    let terms = Terms { resource, protocol, ports, covers };
+    let via = Via(peer.number());
+    Rule { lease, scope: Scope::DEVICE, via, terms, deadline: Time::MAX, flows, effect: Effect::Allow }
+}
