@@ -1,0 +1,337 @@
+use std::collections::BTreeMap;
+
+use ztna_model::{Flow, Random};
+
+use crate::budget::Budget;
+use crate::index::Index;
+use crate::key::Keys;
+use crate::limits::Limits;
+use crate::output::{Item, News};
+use crate::stream::{Scope, StreamId};
+use crate::syn::Syn;
+use crate::tcp::{Tcp, Told};
+use crate::udp::Udp;
+
+/// All flows: found by number, by name, or by what a packet says.
+pub(crate) struct Flows {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    index: Index,
+    keys: Keys,
+    tallies: BTreeMap<Scope, Tally>,
+    live: u32,
+    opened: u64,
+    // The flow that was found last: packets come in trains.
+    recent: u32,
+    limits: Limits,
+    budget: Budget,
+}
+
+/// One flow, and what everyone keeps about it.
+pub(crate) struct Slot {
+    generation: u32,
+    /// Whose it is.
+    pub(crate) scope: Scope,
+    /// The flow, as packets that arrive show it.
+    pub(crate) arriving: Flow,
+    /// Whether this end began it.
+    pub(crate) ours: bool,
+    /// Whether its name is still good.
+    pub(crate) named: bool,
+    /// What it is.
+    pub(crate) body: Body,
+    /// What is still to be said about it.
+    pub(crate) news: News,
+    /// Whether it stands in the queue of those with something to say.
+    pub(crate) telling: bool,
+    /// Whether it stands in the queue of those with something to do.
+    pub(crate) ready: bool,
+    /// Whether its peer waits for an answer, and it counts so.
+    pub(crate) waiting: bool,
+    // Whether it may be used for the next flow.
+    free: bool,
+}
+
+/// What a flow is.
+pub(crate) enum Body {
+    /// A wish for a connection, not answered yet.
+    Wanted(Syn),
+    /// A wish that is to be answered by a reset.
+    Unwanted(Syn),
+    /// A connection.
+    Tcp(Tcp),
+    /// Datagrams.
+    Udp(Udp),
+    /// Datagrams that are to be answered with *prohibited*.
+    Prohibited,
+    /// A connection that was closed in good order, and answers its peer's last segment again.
+    Lingering(Told),
+    /// Nothing any more.
+    Gone,
+}
+
+/// What one scope has.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    live: u32,
+    waiting: u32,
+}
+
+/// No room is left for a flow.
+pub(crate) struct Full;
+
+impl Body {
+    /// Whether it counts as a flow.
+    pub(crate) const fn is_alive(&self) -> bool {
+        match self {
+            Self::Wanted(_) | Self::Tcp(_) | Self::Udp(_) => true,
+            Self::Unwanted(_) | Self::Prohibited | Self::Lingering(_) | Self::Gone => false,
+        }
+    }
+
+    /// The size of each of its two buffers.
+    fn buffer(&self) -> usize {
+        match self {
+            Self::Tcp(tcp) => tcp.buffer(),
+            Self::Udp(udp) => udp.buffer(),
+            Self::Wanted(_) | Self::Unwanted(_) | Self::Prohibited | Self::Lingering(_) | Self::Gone => 0,
+        }
+    }
+}
+
+impl Slot {
+    /// The flow, seen from the packets of whoever began it.
+    pub(crate) const fn flow(&self) -> Flow {
+        if self.ours { self.arriving.reversed() } else { self.arriving }
+    }
+
+    /// The next piece of news. After the last one its name is void.
+    pub(crate) fn tell(&mut self) -> Option<Item> {
+        if self.news.is_empty() && self.named {
+            match &mut self.body {
+                Body::Tcp(tcp) => tcp.tell(&mut self.news),
+                Body::Udp(udp) if !self.waiting => udp.tell(&mut self.news),
+                Body::Udp(_)
+                | Body::Wanted(_)
+                | Body::Unwanted(_)
+                | Body::Prohibited
+                | Body::Lingering(_)
+                | Body::Gone => {}
+            }
+        }
+        let item = self.news.take();
+        self.named &= !item.as_ref().is_some_and(Item::is_last);
+        item
+    }
+}
+
+impl Flows {
+    pub(crate) fn new(limits: Limits, random: &mut dyn Random) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            index: Index::new(),
+            keys: Keys::new(random),
+            tallies: BTreeMap::new(),
+            live: 0,
+            opened: 0,
+            recent: 0,
+            limits,
+            budget: Budget::new(&limits),
+        }
+    }
+
+    /// How many there are.
+    pub(crate) const fn live(&self) -> usize {
+        self.live as usize
+    }
+
+    /// What their buffers come to, in bytes.
+    pub(crate) const fn buffered(&self) -> usize {
+        self.budget.taken()
+    }
+
+    /// Takes two buffers for one more flow; returns the size of each.
+    pub(crate) fn take_buffers(&mut self) -> Option<usize> {
+        self.budget.take(self.live())
+    }
+
+    /// The number of the flow that a packet belongs to.
+    #[inline]
+    pub(crate) fn find(&mut self, scope: Scope, arriving: &Flow) -> Option<u32> {
+        let is_meant = |number: u32| {
+            let slot = self.slots.get(number as usize);
+            slot.is_some_and(|slot| {
+                slot.arriving == *arriving && slot.scope == scope && !matches!(slot.body, Body::Gone)
+            })
+        };
+        if !is_meant(self.recent) {
+            self.recent = self.index.find(self.keys.place(scope, arriving), is_meant)?;
+        }
+        Some(self.recent)
+    }
+
+    /// The flow with this number.
+    #[inline]
+    pub(crate) fn slot(&mut self, number: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(number as usize)
+    }
+
+    /// The flow with this name.
+    #[inline]
+    pub(crate) fn named(&mut self, stream: StreamId) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(stream.index as usize)?;
+        (slot.named && slot.generation == stream.generation).then_some(slot)
+    }
+
+    /// The name of the flow with this number.
+    pub(crate) fn name(&self, number: u32) -> StreamId {
+        let generation = self.slots.get(number as usize).map_or(0, |slot| slot.generation);
+        StreamId { index: number, generation }
+    }
+
+    /// All numbers that are or were in use.
+    pub(crate) fn numbers(&self) -> std::ops::Range<u32> {
+        0..self.slots.len() as u32
+    }
+
+    /// An unpredictable number for a flow, another one each time.
+    pub(crate) fn seed(&mut self, scope: Scope, arriving: &Flow) -> u64 {
+        self.opened += 1;
+        self.keys.number(scope, arriving, self.opened)
+    }
+
+    /// Whether one more flow may come in, to wait for an answer.
+    pub(crate) fn has_room_to_wait(&self, scope: Scope) -> bool {
+        let waiting = self.tallies.get(&scope).map_or(0, |tally| tally.waiting);
+        waiting < self.limits.waiting_per_scope && self.has_room(scope)
+    }
+
+    /// Whether there may be one more flow.
+    pub(crate) fn has_room(&self, scope: Scope) -> bool {
+        let live = self.tallies.get(&scope).map_or(0, |tally| tally.live);
+        live < self.limits.flows_per_scope && self.live < self.limits.flows
+    }
+
+    /// Makes something else of a flow that goes on.
+    pub(crate) fn set_body(&mut self, number: u32, body: Body) {
+        if let Some(slot) = self.slots.get_mut(number as usize) {
+            slot.body = body;
+        }
+    }
+
+    /// Adds a flow that is not there, and returns its number.
+    pub(crate) fn open(&mut self, scope: Scope, arriving: Flow, ours: bool, body: Body) -> Result<u32, Full> {
+        if !self.has_room(scope) {
+            return Err(Full);
+        }
+        let slot = Slot {
+            generation: 0,
+            scope,
+            arriving,
+            ours,
+            named: true,
+            body,
+            news: News::default(),
+            telling: false,
+            ready: false,
+            waiting: !ours,
+            free: false,
+        };
+        let number = self.place(slot);
+        self.index.insert(self.keys.place(scope, &arriving), number);
+        self.live += 1;
+        let tally = self.tallies.entry(scope).or_default();
+        tally.live += 1;
+        tally.waiting += u32::from(!ours);
+        Ok(number)
+    }
+
+    /// Counts a flow no longer among those that wait.
+    pub(crate) fn answered(&mut self, number: u32) {
+        let Some(slot) = self.slots.get_mut(number as usize) else { return };
+        if std::mem::take(&mut slot.waiting)
+            && let Some(tally) = self.tallies.get_mut(&slot.scope)
+        {
+            tally.waiting -= 1;
+        }
+    }
+
+    /// Ends a flow and gives back what it held. What is still to be said about it is kept.
+    pub(crate) fn close(&mut self, number: u32) {
+        self.end(number, Body::Gone);
+        self.forget(number);
+    }
+
+    /// Ends a connection and gives back what it held, but keeps its last acknowledgement at hand.
+    pub(crate) fn linger(&mut self, number: u32, told: Told) {
+        self.end(number, Body::Lingering(told));
+    }
+
+    /// Ends a flow whose peer has begun it, and is to be told no.
+    pub(crate) fn turn_away(&mut self, number: u32) {
+        let Some(body) = self.end(number, Body::Gone) else { return };
+        let Some(slot) = self.slots.get_mut(number as usize) else { return };
+        slot.body = match body {
+            Body::Wanted(syn) => Body::Unwanted(syn),
+            Body::Udp(_) => Body::Prohibited,
+            Body::Unwanted(_) | Body::Tcp(_) | Body::Prohibited | Body::Lingering(_) | Body::Gone => return,
+        };
+    }
+
+    /// Makes room for another flow between the same ends.
+    pub(crate) fn forget(&mut self, number: u32) {
+        let Some(slot) = self.slots.get_mut(number as usize) else { return };
+        slot.body = Body::Gone;
+        self.index.remove(self.keys.place(slot.scope, &slot.arriving), number);
+    }
+
+    /// Forgets a connection that still lingers under this name.
+    pub(crate) fn forget_lingering(&mut self, stream: StreamId) {
+        let slot = self.slots.get(stream.index as usize);
+        let is_same = slot.is_some_and(|slot| slot.generation == stream.generation);
+        if is_same && slot.is_some_and(|slot| matches!(slot.body, Body::Lingering(_))) {
+            self.forget(stream.index);
+            self.release(stream.index);
+        }
+    }
+
+    /// Lets the number be used again, once nothing stands behind it any more.
+    pub(crate) fn release(&mut self, number: u32) {
+        let Some(slot) = self.slots.get_mut(number as usize) else { return };
+        let idle = !slot.ready && !slot.telling && !slot.free;
+        if idle && slot.news.is_empty() && matches!(slot.body, Body::Gone) {
+            slot.free = true;
+            slot.generation = slot.generation.wrapping_add(1);
+            self.free.push(number);
+        }
+    }
+
+    /// Gives a living flow another body and no longer counts it; returns the body that it had.
+    fn end(&mut self, number: u32, body: Body) -> Option<Body> {
+        self.answered(number);
+        let slot = self.slots.get_mut(number as usize).filter(|slot| slot.body.is_alive())?;
+        let body = std::mem::replace(&mut slot.body, body);
+        self.budget.give(body.buffer());
+        self.live -= 1;
+        if let Some(tally) = self.tallies.get_mut(&slot.scope) {
+            tally.live -= 1;
+            if tally.live == 0 {
+                self.tallies.remove(&slot.scope);
+            }
+        }
+        Some(body)
+    }
+
+    fn place(&mut self, mut slot: Slot) -> u32 {
+        let number = self.free.pop().unwrap_or(self.slots.len() as u32);
+        match self.slots.get_mut(number as usize) {
+            Some(place) => {
+                slot.generation = place.generation;
+                *place = slot;
+            }
+            None => self.slots.push(slot),
+        }
+        number
+    }
+}

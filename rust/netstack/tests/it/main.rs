@@ -1,0 +1,13 @@
+//! Two netstacks joined in memory, in virtual time, on a wire that loses, delays and repeats packets.
+
+mod net; // the wire, and what is at its ends
+mod transfer; // bytes that must arrive
+
+mod closing; // how connections end
+mod corpus; // packets kept as files
+mod datagrams; // UDP
+mod handshake; // how connections begin
+mod hostile; // packets made to break things
+mod limits; // how much there may be
+mod reliability; // every byte, in order, whatever the wire does
+mod time; // when the clock is wanted
