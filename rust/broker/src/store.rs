@@ -24,7 +24,7 @@ mod rows; // pdp's rows, batches and claims in it
 pub use rows::LoadError;
 
 mod seal; // what only the broker may read
-pub use seal::StoreKey;
+pub use seal::{Place, StoreKey};
 
 pub mod sqlite; // in one file on this machine
 

@@ -6,4 +6,10 @@ mod dir; // a directory of one test's own
 #[cfg(test)]
 mod keys; // the organisation's keys on the disk
 #[cfg(test)]
+mod accounts; // who may sign in
+#[cfg(test)]
+mod audit; // the log outside the store
+#[cfg(test)]
+mod id_tokens; // whose ID tokens are believed
+#[cfg(test)]
 mod store; // the suite every store passes

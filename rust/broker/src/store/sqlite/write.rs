@@ -104,14 +104,14 @@ impl Writer {
 
     /// What can be refused comes first, so a refused change has not touched the chain.
     async fn attempt(&mut self, org: &OrgId, change: &Change) -> Result<Result<(), Refusal>, sqlx::Error> {
-        for expected in &change.expects {
-            if !self.is_as(org, expected).await? {
-                return Ok(Err(Refusal::Overtaken));
-            }
-        }
         for (number, claim) in change.claims.iter().enumerate() {
             if !self.claim(org, claim).await? {
                 return Ok(Err(Refusal::Claimed(number)));
+            }
+        }
+        for expected in &change.expects {
+            if !self.is_as(org, expected).await? {
+                return Ok(Err(Refusal::Overtaken));
             }
         }
         for edit in &change.edits {
