@@ -221,3 +221,6 @@ fn tag(value: &impl serde::Serialize, field: &str) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.get(field).and_then(|tag| tag.as_str()).unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests;

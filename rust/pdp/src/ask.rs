@@ -14,6 +14,27 @@ use crate::input::StreamId;
 use crate::pdp::Pdp;
 use crate::rows::Session;
 
+/// A lease that is wanted.
+pub(crate) struct Seek {
+    pub(crate) sid: SessionId,
+    pub(crate) resource: ResourceId,
+    pub(crate) covers: Match,
+    /// Who waits for it.
+    pub(crate) waiting: Vec<Waiting>,
+    /// A gateway to take only if there is no other.
+    pub(crate) avoid: Option<GatewayId>,
+    /// Gateways that did not answer.
+    pub(crate) tried: BTreeSet<GatewayId>,
+}
+
+impl Seek {
+    /// The same as `lost` was for.
+    pub(crate) fn again(lost: &Lease, waiting: Vec<Waiting>) -> Self {
+        let (resource, covers) = (lost.rule.resource.clone(), lost.rule.covers.clone());
+        Self { sid: lost.sid, resource, covers, waiting, avoid: None, tried: BTreeSet::new() }
+    }
+}
+
 impl Pdp {
     /// A device asks for a lease. Nothing is looked up before the device has shown its key and stated its tunnel's, and
     /// then only in what the session may know of.
@@ -66,16 +87,18 @@ impl Pdp {
             Err(reason) => return self.refuse(stream, session, ask, Some(resource), denied(reason)),
         };
         let waiting = Waiting::Asked(stream, ask.request);
-        if let Some(known) = self.grants.wanted(session.sid, &resource, &covers) {
-            if self.join(known, waiting, ask.avoid.as_ref()) {
-                return;
-            }
+        if let Some(known) = self.grants.wanted(session.sid, &resource, &covers)
+            && self.join(known, waiting, ask.avoid.as_ref())
+        {
+            return;
         }
         let judged = self.decide(session, &resource, self.clock.wall());
         if !judged.decision.is_granted() {
             return self.refuse(stream, session, ask, Some(resource), judged);
         }
-        self.seek(&session.sid, &resource, &covers, vec![waiting], ask.avoid.clone(), BTreeSet::new());
+        let (avoid, tried) = (ask.avoid.clone(), BTreeSet::new());
+        let seek = Seek { sid: session.sid, resource, covers, waiting: vec![waiting], avoid, tried };
+        self.take_gateway(seek, session, judged);
     }
 
     /// What the lease would cover, if name and stand-ins are the session's to give.
@@ -124,39 +147,34 @@ impl Pdp {
         true
     }
 
-    /// Finds a gateway, and writes the lease down.
-    pub(crate) fn seek(
-        &mut self,
-        sid: &SessionId,
-        resource: &ResourceId,
-        covers: &Match,
-        waiting: Vec<Waiting>,
-        avoid: Option<GatewayId>,
-        tried: BTreeSet<GatewayId>,
-    ) {
-        let Some(session) = self.rows.sessions.get(sid).cloned() else { return };
-        let Some(resource) = self.rows.resources.get(resource).cloned() else {
-            return self.in_vain(waiting, DenyReason::NotFound);
-        };
-        let judged = self.decide(&session, &resource.id, self.clock.wall());
+    /// Decides, finds a gateway, and writes the lease down.
+    pub(crate) fn seek(&mut self, seek: Seek) {
+        let Some(session) = self.rows.sessions.get(&seek.sid).cloned() else { return };
+        let judged = self.decide(&session, &seek.resource, self.clock.wall());
         if !judged.decision.is_granted() {
-            return self.in_vain(waiting, crate::decide::reason_of(&judged.decision));
+            return self.in_vain(seek.waiting, crate::decide::reason_of(&judged.decision));
         }
-        let Some(gateway) = self.pick_gateway(&session, &resource, avoid.as_ref(), &tried) else {
-            return self.in_vain(waiting, DenyReason::GatewayAway);
+        self.take_gateway(seek, &session, judged);
+    }
+
+    fn take_gateway(&mut self, seek: Seek, session: &Session, judged: Judged) {
+        let Some(resource) = self.rows.resources.get(&seek.resource).cloned() else {
+            return self.in_vain(seek.waiting, DenyReason::NotFound);
         };
-        match self.new_lease(&session, &resource, covers, &gateway) {
-            Some(lease) => self.record_lease(lease, judged, waiting, tried),
-            None => self.in_vain(waiting, DenyReason::Fault),
+        let Some(gateway) = self.pick_gateway(session, &resource, seek.avoid.as_ref(), &seek.tried) else {
+            return self.in_vain(seek.waiting, DenyReason::GatewayAway);
+        };
+        match self.new_lease(session, &resource, &seek.covers, &gateway) {
+            Some(lease) => self.record_lease(lease, judged, seek.waiting, seek.tried),
+            None => self.in_vain(seek.waiting, DenyReason::Fault),
         }
     }
 
     /// Asks again on behalf of a session whose lease its gateway lost.
     pub(crate) fn regrant(&mut self, lost: &Lease, avoid: Option<&GatewayId>) {
         if self.devices.told_stream(&lost.sid).is_some() {
-            let rule = &lost.rule;
-            let waiting = vec![Waiting::Unasked];
-            self.seek(&lost.sid, &rule.resource, &rule.covers, waiting, avoid.cloned(), BTreeSet::new());
+            let seek = Seek::again(lost, vec![Waiting::Unasked]);
+            self.seek(Seek { avoid: avoid.cloned(), ..seek });
         }
     }
 

@@ -203,7 +203,7 @@ impl Pdp {
         self.open_stream(opened);
     }
 
-    pub(crate) fn from_device(&mut self, stream: StreamId, frame: FromDevice) {
+    pub(crate) fn device_says(&mut self, stream: StreamId, frame: FromDevice) {
         let Some(known) = self.devices.streams.get(&stream) else { return };
         let (sid, welcomed) = (known.sid, known.phase == Phase::Welcomed);
         match frame {
@@ -271,3 +271,6 @@ const MOST_NONCES: u8 = 8;
 const MOST_CARRIERS: usize = 8;
 /// How many seconds' worth of requests may come at once.
 const BURST: u64 = 10;
+
+#[cfg(test)]
+mod tests;

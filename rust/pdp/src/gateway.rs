@@ -77,7 +77,7 @@ impl Pdp {
         self.out.push_back(Output::ToGateway(stream, frame.into()));
     }
 
-    pub(crate) fn from_gateway(&mut self, stream: StreamId, frame: FromGateway) {
+    pub(crate) fn gateway_says(&mut self, stream: StreamId, frame: FromGateway) {
         let Some(gateway) = self.gateways.of_stream(stream) else { return };
         if let FromGateway::Hello(hello) = frame {
             return self.gateway_hello(gateway, stream, hello);

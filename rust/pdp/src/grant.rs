@@ -13,6 +13,8 @@ use crate::pdp::Pdp;
 
 mod offer; // from the store to the gateway
 mod sign; // on a fresh beat, for no longer than the answer stays
+pub(crate) use sign::Signing;
+
 mod stay; // what lives on, and what is over by itself
 
 /// What dies with this process of the leases.
@@ -148,6 +150,14 @@ impl Grants {
 }
 
 impl Pdp {
+    /// A gateway asked for a renewal and got it: it is counted, and the session is not idle.
+    pub(crate) fn renewed_once(&mut self, id: LeaseId) {
+        let Some(life) = self.grants.lives.get(&id) else { return };
+        let sid = life.lease.sid;
+        self.grants.renewals = self.grants.renewals.saturating_add(1);
+        self.heard_of(sid);
+    }
+
     /// Tells those who waited in vain.
     pub(crate) fn refuse_waiting(&mut self, in_vain: Vec<InVain>) {
         for InVain { waiting, reason } in in_vain {
@@ -207,3 +217,6 @@ fn fixes_for(reason: DenyReason) -> Vec<Fix> {
     let passes = matches!(reason, DenyReason::GatewayAway | DenyReason::Fault | DenyReason::Restarted);
     if passes { vec![Fix::Retry] } else { Vec::new() }
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,6 +175,7 @@ rows! {
 }
 
 /// One change of one row.
+#[expect(clippy::large_enum_variant, reason = "nearly every write is a put, and few live at a time")]
 #[derive(Clone, PartialEq, Debug)]
 pub enum Write {
     /// The row is made, or takes the place of the one under its key.

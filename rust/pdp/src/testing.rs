@@ -1,4 +1,5 @@
 //! A store, devices and gateways for this crate's tests: everything a [`Pdp`] talks to, in one process.
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the one it means")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,3 +1,5 @@
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the one it means")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -135,7 +137,8 @@ fn p4_1_p4_2_answers_and_what_would_help() {
     assert!(rule(fresh).is_err());
 
     // (policies, groups, what is weak on the device, the answer)
-    let rows: Vec<(Vec<&str>, &[&str], &[(FactKind, FactState)], Decision)> = vec![
+    type Row<'a> = (Vec<&'a str>, &'a [&'a str], &'a [(FactKind, FactState)], Decision);
+    let rows: Vec<Row<'_>> = vec![
         (vec![], &["staff"], fit, ask(DenyReason::NotEntitled)),
         (vec![STAFF], &["staff"], fit, granted.clone()),
         (vec![STAFF], &["contractors"], fit, ask(DenyReason::NotEntitled)),

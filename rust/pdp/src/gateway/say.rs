@@ -3,7 +3,7 @@ use ztna_api::gateway::{Declined, Ended, LeaseError, Over, Renewed};
 use ztna_model::{DenyReason, GatewayId, LeaseId};
 
 use crate::audit::{By, Event};
-use crate::decide::reason_of;
+use crate::grant::Signing;
 use crate::input::StreamId;
 use crate::ledger::Change;
 use crate::pdp::Pdp;
@@ -78,20 +78,17 @@ impl Pdp {
                 continue;
             }
             match self.sign_for_longer(lease) {
-                Some(text) => renewed.push(text),
-                None => self.not_renewed(lease),
+                Signing::Done(text) => {
+                    self.renewed_once(lease);
+                    renewed.push(text);
+                }
+                // Its own renewal carries a beat, so this is one that cannot be believed.
+                Signing::LacksBeat => {}
+                Signing::Refused(reason) => self.end_lease(lease, reason, By::Broker, true),
             }
         }
         if !renewed.is_empty() {
             self.tell_gateway(stream, Renewed { leases: renewed });
-        }
-    }
-
-    fn not_renewed(&mut self, lease: LeaseId) {
-        let Some(row) = self.rows.leases.get(&lease) else { return };
-        let (judged, _) = self.decide_lease(&row.lease);
-        if !judged.decision.is_granted() {
-            self.end_lease(lease, reason_of(&judged.decision), By::Broker, true);
         }
     }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 use ztna_api::gateway::{BeatPlease, Offered};
 use ztna_model::{DenyReason, GatewayId, Lease, LeaseId, Time, secs};
 
+use super::sign::Signing;
 use super::{InVain, Life, Phase, Waiting};
+use crate::ask::Seek;
 use crate::audit::{By, Event};
 use crate::cedar::Judged;
-use crate::decide::reason_of;
 use crate::ledger::{Change, Outcome};
 use crate::pdp::Pdp;
 use crate::rows::{Key, LeaseRow};
@@ -77,28 +78,18 @@ impl Pdp {
         };
         let (gateway, sid) = (life.lease.gw.clone(), life.lease.sid);
         let Some(stream) = self.gateways.stream(&gateway) else { return };
-        if self.lacks_a_beat(id) {
-            return self.tell_gateway(stream, BeatPlease {});
-        }
         match self.sign_for_longer(id) {
-            Some(lease) => {
+            Signing::Done(lease) => {
                 if let Some(life) = self.grants.lives.get_mut(&id) {
                     life.phase = Phase::Offered;
                 }
                 let carriers = self.devices.carriers(&sid);
                 self.tell_gateway(stream, Offered { lease, carriers });
             }
-            None => self.no_longer_offered(id),
+            Signing::LacksBeat => self.tell_gateway(stream, BeatPlease {}),
+            // Between the decision and its signature the answer has become a no.
+            Signing::Refused(reason) => self.end_lease(id, reason, By::Broker, false),
         }
-    }
-
-    /// Between the decision and its signature the answer has become a no.
-    fn no_longer_offered(&mut self, id: LeaseId) {
-        let Some(row) = self.rows.leases.get(&id) else { return };
-        let (judged, _) = self.decide_lease(&row.lease);
-        let reason =
-            if judged.decision.is_granted() { DenyReason::Fault } else { reason_of(&judged.decision) };
-        self.end_lease(id, reason, By::Broker, false);
     }
 
     /// The gateway has beaten: what waited for that goes out.
@@ -139,7 +130,7 @@ impl Pdp {
         let mut tried = std::mem::take(&mut life.tried);
         tried.insert(lease.gw.clone());
         self.end_lease(id, DenyReason::GatewayAway, By::Broker, true);
-        self.seek(&lease.sid, &lease.rule.resource, &lease.rule.covers, waiting, None, tried);
+        self.seek(Seek { tried, ..Seek::again(&lease, waiting) });
     }
 
     /// Those who waited get a refusal.

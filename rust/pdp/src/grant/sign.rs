@@ -1,34 +1,44 @@
-use std::time::Duration;
-
 use ztna_api::lease;
-use ztna_model::{Lease, LeaseId};
+use ztna_model::{DenyReason, Lease, LeaseId};
 
-use super::{Phase, Signed};
+use super::Signed;
+use crate::decide::reason_of;
 use crate::floor::millis_of;
 use crate::output::{Alarm, Output};
 use crate::pdp::Pdp;
 use crate::timers::Timer;
 
+/// What came of an attempt to sign a lease.
+pub(crate) enum Signing {
+    /// The lease, a JWS.
+    Done(String),
+    /// The latest beat is too old.
+    LacksBeat,
+    /// The full decision is a no, or there is nothing to sign with.
+    Refused(DenyReason),
+}
+
 impl Pdp {
-    /// Signs a lease on its gateway's latest beat, for as long as the full decision allows. Nothing without a fresh
-    /// beat, without a yes, or if its run is over.
-    pub(crate) fn sign_for_longer(&mut self, id: LeaseId) -> Option<String> {
-        let row = self.rows.leases.get(&id)?.lease.clone();
+    /// Signs a lease on its gateway's latest beat, for as long as the full decision allows.
+    pub(crate) fn sign_for_longer(&mut self, id: LeaseId) -> Signing {
+        let Some(row) = self.rows.leases.get(&id).map(|row| row.lease.clone()) else {
+            return Signing::Refused(DenyReason::Revoked);
+        };
         let (judged, ttl) = self.decide_lease(&row);
         if !judged.decision.is_granted() || ttl.is_zero() {
-            return None;
+            return Signing::Refused(reason_of(&judged.decision));
         }
-        let run = self.gateways.run(&row.gw).filter(|run| run.id == row.run)?;
+        let Some(run) = self.gateways.run(&row.gw).filter(|run| run.id == row.run) else {
+            return Signing::Refused(DenyReason::GatewayAway);
+        };
         if !run.has_fresh_beat(self.clock.boot(), ttl) {
-            return None;
+            return Signing::LacksBeat;
         }
         let signed = Signed { at_ms: run.beat_ms, ttl, heard: run.heard };
-        let text = self.sign(&row, signed)?;
-        if self.grants.is_held(&id) {
-            self.grants.renewals = self.grants.renewals.saturating_add(1);
-            self.heard_of(row.sid);
+        match self.sign(&row, signed) {
+            Some(text) => Signing::Done(text),
+            None => Signing::Refused(DenyReason::Fault),
         }
-        Some(text)
     }
 
     /// Signs a lease that stays under its session's new epoch. It lives no longer for it: same beat, same end, or an
@@ -36,7 +46,12 @@ impl Pdp {
     pub(crate) fn sign_again(&mut self, id: LeaseId) -> Option<String> {
         let row = self.rows.leases.get(&id)?.lease.clone();
         let life = self.grants.lives.get(&id).filter(|_| self.grants.is_signed(&id))?;
-        let Some(Signed { at_ms, ttl, heard }) = life.signed else { return self.sign_for_longer(id) };
+        let Some(Signed { at_ms, ttl, heard }) = life.signed else {
+            return match self.sign_for_longer(id) {
+                Signing::Done(text) => Some(text),
+                Signing::LacksBeat | Signing::Refused(_) => None,
+            };
+        };
         let now = self.clock.boot();
         let (judged, longest) = self.decide_lease(&row);
         let ttl = ttl.min(now.since(heard) + longest);
@@ -62,17 +77,5 @@ impl Pdp {
             self.timers.set(over, Timer::LeaseOver(row.id));
         }
         Some(text)
-    }
-
-    /// Whether the lease waits for nothing but a beat.
-    pub(super) fn lacks_a_beat(&self, id: LeaseId) -> bool {
-        let Some(row) = self.rows.leases.get(&id) else { return false };
-        let (judged, ttl) = self.decide_lease(&row.lease);
-        let fresh = |ttl: Duration| {
-            let run = self.gateways.run(&row.lease.gw);
-            run.is_some_and(|run| run.has_fresh_beat(self.clock.boot(), ttl))
-        };
-        let phase = self.grants.lives.get(&id).map(|life| life.phase);
-        phase == Some(Phase::Waiting) && judged.decision.is_granted() && !ttl.is_zero() && !fresh(ttl)
     }
 }

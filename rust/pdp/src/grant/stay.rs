@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 
-use ztna_model::{DenyReason, Lease, LeaseId};
+use ztna_model::{Decision, DenyReason, Lease, LeaseId};
 
 use super::{Life, Phase};
 use crate::audit::By;
+use crate::decide::reason_of;
 use crate::pdp::Pdp;
 use crate::timers::Timer;
 
@@ -35,6 +36,13 @@ impl Pdp {
         if life.ends_by > self.clock.boot() {
             return self.timers.set(life.ends_by, Timer::LeaseOver(id));
         }
-        self.end_lease(id, DenyReason::LeaseExpired, By::Broker, true);
+        let (judged, _) = self.decide_lease(&life.lease);
+        let reason = match judged.decision {
+            Decision::Granted => DenyReason::LeaseExpired,
+            Decision::Denied { .. } | Decision::StepUp { .. } | Decision::Pending { .. } => {
+                reason_of(&judged.decision)
+            }
+        };
+        self.end_lease(id, reason, By::Broker, true);
     }
 }
