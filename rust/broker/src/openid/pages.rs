@@ -142,25 +142,25 @@ const fn words(refusal: Refusal) -> (StatusCode, &'static str, &'static str, &'s
             StatusCode::BAD_REQUEST,
             "This sign-in cannot go on",
             "The link that brought you here is damaged.",
-            "Go back to the connector and sign in from there.",
+            "Go back to OpenZTNA and start again.",
         ),
         Refusal::Misdirected(Misdirected::UnknownClient | Misdirected::UnknownRedirect) => (
             StatusCode::BAD_REQUEST,
             "This sign-in cannot go on",
             "The app that sent you here is not one that may sign you in.",
-            "If it was the connector, update it and sign in again. If not, close this page.",
+            "If it was OpenZTNA, update it and start again. If not, close this page.",
         ),
         Refusal::AnotherSite => (
             StatusCode::FORBIDDEN,
             "This sign-in was stopped",
             "Another website tried to sign you in.",
-            "Nothing has happened. Close this page, and sign in from the connector.",
+            "Nothing has happened. Close this page, and start from OpenZTNA.",
         ),
         Refusal::Fault => (
             StatusCode::INTERNAL_SERVER_ERROR,
             "Something went wrong on our side",
             "You are not signed in.",
-            "Go back to the connector and try again in a minute.",
+            "Go back to OpenZTNA and try again in a minute.",
         ),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, Version};
 use openidconnect::url::form_urlencoded;
 use ztna_model::{OrgId, Secret, Signer as _, WallTime};
 use ztna_net::keys::P256Key;
@@ -11,7 +12,7 @@ use crate::openid::account::{Account, Email, Subject};
 use crate::openid::browser::BrowserId;
 use crate::openid::client::Client;
 use crate::openid::keys::SigningKeys;
-use crate::openid::password::{PasswordHash, hash_password};
+use crate::openid::password::PasswordHash;
 use crate::openid::provider::{Provider, Setup};
 
 pub(super) const ORG: &str = "https://acme.example";
@@ -71,10 +72,11 @@ pub(super) fn ana() -> Account {
     }
 }
 
-/// Ana with [`PASSWORD`].
+/// Ana with [`PASSWORD`], hashed at a price for tests.
 pub(super) fn ana_with_password() -> Account {
-    let password = hash_password(&Secret::new(PASSWORD.to_owned()), &mut random()).unwrap();
-    Account { password, ..ana() }
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
+    let hash = argon2.hash_password_with_salt(PASSWORD.as_bytes(), &[5; 16]).unwrap();
+    Account { password: hash.to_string().parse().unwrap(), ..ana() }
 }
 
 /// The parameters of a request that is granted.
