@@ -65,12 +65,10 @@ impl IdTokens {
             KeySource::Own(keys) => keys.clone(),
             KeySource::Remote(remote) => remote.known().await?,
         };
-        let unknown = |claims: &Result<Claims, ClaimsVerificationError>| {
-            let cause = claims.as_ref().err();
-            cause.is_some_and(|cause| *cause == SignatureVerificationError::NoMatchingKey.into())
-        };
+        let unknown =
+            ClaimsVerificationError::SignatureVerification(SignatureVerificationError::NoMatchingKey);
         let claims = match (self.claims(&parsed, keys), &self.keys) {
-            (claims, KeySource::Remote(remote)) if unknown(&claims) => {
+            (Err(cause), KeySource::Remote(remote)) if cause == unknown => {
                 self.claims(&parsed, remote.looked_up_again().await?)
             }
             (claims, _) => claims,
