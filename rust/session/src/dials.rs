@@ -186,7 +186,9 @@ impl Session {
         if let Some(asked) = self.dials.asked.values_mut().find(same) {
             return asked.held.push(held);
         }
-        self.show_presence(now);
+        if !self.is_present(now) {
+            return self.dials.held.push(held);
+        }
         self.dials.requests += 1;
         let request = self.dials.requests;
         let (carriers, avoid) = (self.carriers.clone(), self.avoid.take());

@@ -11,6 +11,7 @@ use crate::transitions::Happened;
 impl Session {
     /// The broker said something. What comes out of turn, or over a stream that is given up, is not listened to.
     pub fn handle_frame(&mut self, frame: ToDevice, now: Time) {
+        self.now = self.now.max(now);
         match (&mut self.stream, frame) {
             (Stream::Closed | Stream::Waiting { .. }, _) => {}
             (Stream::Opening { .. }, frame) => self.greeted(frame, now),
@@ -26,7 +27,7 @@ impl Session {
         match frame {
             ToDevice::Welcome(welcome) => self.welcomed(welcome, now),
             ToDevice::Waiting(waiting) => {
-                self.stream = Stream::Open(Open::new(vec![]));
+                self.stream = Stream::Open(Open::new(vec![], now));
                 self.happen(Happened::KeptWaiting { code: waiting.code });
             }
             ToDevice::Ended(ended) => self.ended(ended.reason),
@@ -52,13 +53,14 @@ impl Session {
             ToDevice::Waiting(waiting) => self.happen(Happened::KeptWaiting { code: waiting.code }),
             ToDevice::Nonces(nonces) => {
                 if let Stream::Open(open) = &mut self.stream {
-                    open.add_nonces(nonces.nonces);
+                    open.add_nonces(nonces.nonces, now);
                 }
                 self.sign_statements(now);
+                self.retry_dials();
             }
             ToDevice::FactsPlease(please) => {
                 if let Stream::Open(open) = &mut self.stream {
-                    open.add_nonces(vec![please.nonce]);
+                    open.add_nonces(vec![please.nonce], now);
                 }
                 self.read_signals(now);
             }
@@ -94,7 +96,7 @@ impl Session {
         {
             account.keys = keys;
         }
-        self.stream = Stream::Open(Open::new(welcome.nonces));
+        self.stream = Stream::Open(Open::new(welcome.nonces, now));
         self.patience = Patience::default();
         self.lost_at = None;
         self.sign_in_by = Some(welcome.sign_in_by);

@@ -16,6 +16,8 @@ mod transitions; // the life of a client, in one `match`
 
 mod output; // what to do
 pub use output::{CallId, DialId, Output, Plane};
+pub use ztna_auth::{CallError, RedirectError, Request, Response};
+pub use ztna_proxy::Verdict;
 
 mod session; // what arrives
 pub use session::{Dial, Profile, Session};

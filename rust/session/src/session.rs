@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ztna_api::device::{NoticeEvent, Reachable};
+use ztna_api::keyset::KeySet;
 use ztna_api::statement::Body;
 use ztna_model::{
     Carrier, DenyReason, GatewayId, Host, Lease, Port, Protocol, Random, Secret, Signer, Time, WallTime,
@@ -124,6 +125,11 @@ impl Session {
     /// The state.
     pub const fn state(&self) -> &State {
         &self.state
+    }
+
+    /// The organisation's keys, if somebody is signed in: grants are checked against them before they come in here.
+    pub fn keys(&self) -> Option<&KeySet> {
+        self.account.as_ref().map(|account| &account.keys)
     }
 
     /// Turns the tunnel on.

@@ -30,8 +30,8 @@ pub(crate) enum Stream {
 /// An open stream.
 #[derive(Debug)]
 pub(crate) struct Open {
-    /// Nonces for statements, each for one.
-    nonces: VecDeque<String>,
+    /// Nonces for statements, each for one, and when they came: an old one is worth nothing.
+    nonces: VecDeque<(String, Time)>,
     /// Statements that wait for a nonce.
     unsigned: VecDeque<Body>,
     /// When the device key last showed itself on this stream.
@@ -45,13 +45,27 @@ pub(crate) struct Open {
 pub(crate) struct Patience(u32);
 
 impl Open {
-    pub(crate) fn new(nonces: Vec<String>) -> Self {
-        Self { nonces: nonces.into(), unsigned: VecDeque::new(), present: None, unanswered: None }
+    pub(crate) fn new(nonces: Vec<String>, now: Time) -> Self {
+        let mut open =
+            Self { nonces: VecDeque::new(), unsigned: VecDeque::new(), present: None, unanswered: None };
+        open.add_nonces(nonces, now);
+        open
     }
 
-    pub(crate) fn add_nonces(&mut self, nonces: Vec<String>) {
+    pub(crate) fn add_nonces(&mut self, nonces: Vec<String>, now: Time) {
         // The broker is not trusted to be brief.
-        self.nonces.extend(nonces.into_iter().take(MOST_NONCES.saturating_sub(self.nonces.len())));
+        let room = MOST_NONCES.saturating_sub(self.nonces.len());
+        self.nonces.extend(nonces.into_iter().take(room).map(|nonce| (nonce, now)));
+    }
+
+    /// A nonce that the broker will still take.
+    fn next_nonce(&mut self, now: Time) -> Option<String> {
+        while let Some((nonce, came)) = self.nonces.pop_front() {
+            if now < came + NONCE_LIFE {
+                return Some(nonce);
+            }
+        }
+        None
     }
 
     /// Something was said that the broker must answer.
@@ -62,6 +76,10 @@ impl Open {
     /// The broker said something.
     pub(crate) const fn heard(&mut self) {
         self.unanswered = None;
+    }
+
+    fn is_present(&self, now: Time) -> bool {
+        self.present.is_some_and(|at| now < at + PRESENCE)
     }
 
     fn dead_at(&self) -> Option<Time> {
@@ -129,13 +147,14 @@ impl Session {
         self.sign_statements(now);
     }
 
-    /// Shows the device key on this stream, unless it has done so a moment ago.
-    pub(crate) fn show_presence(&mut self, now: Time) {
-        let Stream::Open(open) = &mut self.stream else { return };
-        if open.present.is_none_or(|at| now >= at + PRESENCE) {
-            open.present = Some(now);
+    /// Whether the device key has shown itself on this stream lately: asking gains rights. Where it has not, it does,
+    /// which may have to wait for a nonce.
+    pub(crate) fn is_present(&mut self, now: Time) -> bool {
+        let Stream::Open(open) = &self.stream else { return false };
+        if !open.is_present(now) && !open.unsigned.contains(&Body::Presence {}) {
             self.declare(Body::Presence {}, now);
         }
+        matches!(&self.stream, Stream::Open(open) if open.is_present(now))
     }
 
     /// Signs what waits, as far as the nonces go, and asks for more.
@@ -145,8 +164,11 @@ impl Session {
             if open.unsigned.is_empty() {
                 return;
             }
-            let Some(nonce) = open.nonces.pop_front() else { break };
+            let Some(nonce) = open.next_nonce(now) else { break };
             let Some(body) = open.unsigned.pop_front() else { return };
+            if body == (Body::Presence {}) {
+                open.present = Some(now);
+            }
             match signed(account, nonce, body) {
                 Ok(stated) => self.push(Output::Send(Box::new(stated.into()))),
                 Err(error) => return self.key_failed(&error, now),
@@ -251,6 +273,8 @@ const OPENING: Duration = secs(10);
 const SILENCE: Duration = secs(5);
 /// A little less than the broker asks for, so that it never has to refuse.
 const PRESENCE: Duration = minutes(4);
+/// A little less than the five minutes for which the broker takes a nonce.
+const NONCE_LIFE: Duration = minutes(4);
 const NONCES_AT_ONCE: u8 = 4;
 const MOST_NONCES: usize = 16;
 const FIRST_WAIT: Duration = millis(500);
