@@ -8,7 +8,7 @@ use crate::deadlines::Deadlines;
 use crate::engine::Engine;
 use crate::flows::{Body, Flows};
 use crate::limits::Limits;
-use crate::output::{Cause, Event, Item, Output};
+use crate::output::{Cause, Event, Item, News, Output};
 use crate::packets::Packets;
 use crate::stream::{Scope, StreamId};
 use crate::tcp::{End, Told};
@@ -138,8 +138,11 @@ impl Netstack {
     /// Looks after a flow whose turn may be over. Whether it is: one that has just sent a packet may have another.
     fn settle(&mut self, number: u32, sent: bool, now: Time) -> bool {
         let Some(slot) = self.flows.slot(number) else { return true };
+        // Who has ended a flow does not hear of its end.
+        let mut unheard = News::default();
+        let news = if slot.named { &mut slot.news } else { &mut unheard };
         match &mut slot.body {
-            Body::Tcp(tcp) => match tcp.end(&mut slot.news) {
+            Body::Tcp(tcp) => match tcp.end(news) {
                 Some(End::Lingering(told)) => self.linger(number, told, now),
                 Some(End::Over) => self.close(number),
                 None => {
