@@ -79,7 +79,8 @@ impl Local {
             return Err(LocalError::BeyondLoopback(config.listen));
         }
         let listener = tcp::listen(config.listen).await?;
-        let address = listener.local_addr().map_err(|cause| ListenError::Refused { address: config.listen, cause })?;
+        let address =
+            listener.local_addr().map_err(|cause| ListenError::Refused { address: config.listen, cause })?;
         Ok(Self { config, listener, address, secret: password(random) })
     }
 

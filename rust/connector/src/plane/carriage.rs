@@ -14,7 +14,9 @@ pub(super) struct Carriage {
     first: First,
     upstream: Option<Upstream>,
     /// Whether the application sends no more.
-    finished: bool,
+    finished_up: bool,
+    /// Whether it was told that the target sends no more.
+    finished_down: bool,
     traffic: Traffic,
     done: oneshot::Sender<Carried>,
 }
@@ -48,6 +50,13 @@ pub struct Traffic {
     pub down: u64,
 }
 
+impl Traffic {
+    /// Both ways together.
+    pub(super) const fn total(self) -> u64 {
+        self.up + self.down
+    }
+}
+
 /// What a turn at a flow came to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Progress {
@@ -75,7 +84,8 @@ impl Carriage {
         let Load { stream, connection, first, upstream, done } = load;
         let first = First { bytes: first, sent: 0 };
         let traffic = Traffic::default();
-        (stream, Self { connection, first, upstream, finished: false, traffic, done })
+        let (finished_up, finished_down) = (false, false);
+        (stream, Self { connection, first, upstream, finished_up, finished_down, traffic, done })
     }
 
     pub(super) const fn connection(&mut self) -> &mut Connection {
@@ -95,8 +105,15 @@ impl Carriage {
     }
 
     /// The target sends no more, and the application has all of it.
-    pub(super) fn finish_down(&self) {
-        self.connection.finish();
+    pub(super) fn finish_down(&mut self) {
+        if !std::mem::replace(&mut self.finished_down, true) {
+            self.connection.finish();
+        }
+    }
+
+    /// How much it has carried so far.
+    pub(super) const fn traffic(&self) -> Traffic {
+        self.traffic
     }
 
     /// Lets go of the socket, and tells how it went. Unless all went well, the application is told by a reset.
@@ -129,7 +146,7 @@ impl Carriage {
         if !self.first.send(netstack, stream, &mut self.traffic) {
             return Ok(Progress::Waits);
         }
-        while self.connection.is_readable() && !self.finished {
+        while self.connection.is_readable() && !self.finished_up {
             let read = match &self.upstream {
                 Some(upstream) if upstream.is_over() => {
                     // What does not belong to the request is thrown away, for one turn at a time.
@@ -173,7 +190,7 @@ impl Carriage {
     }
 
     fn finish_up(&mut self, netstack: &mut Netstack, stream: StreamId) {
-        self.finished = true;
+        self.finished_up = true;
         netstack.shutdown_write(stream);
     }
 }

@@ -44,7 +44,9 @@ impl DataThread {
         let Some(datapath) = &self.datapath else { return Err(OpenError::Denied(DenyReason::SignedOut)) };
         let covers = |rule: &policy::Rule| {
             let terms = &rule.terms;
-            terms.protocol == Protocol::Tcp && terms.ports.contains(to.port) && terms.covers.covers(to.address)
+            terms.protocol == Protocol::Tcp
+                && terms.ports.contains(to.port)
+                && terms.covers.covers(to.address)
         };
         if !datapath.table.rules().any(|(_, rule)| covers(rule)) {
             return Err(OpenError::Denied(DenyReason::NoRule));
@@ -133,13 +135,20 @@ impl DataThread {
         }
     }
 
-    /// Moves the bytes of those flows that have any to move, one turn each.
+    /// Moves the bytes of those flows that have any to move, one turn each, until much has been moved.
     pub(super) fn carry(&mut self) {
+        let mut moved = 0;
         for _ in 0..self.streams.busy() {
+            if moved >= MUCH {
+                return;
+            }
             let Some(stream) = self.streams.next_busy() else { return };
             let (id, is_finished_down) = (stream.id, stream.is_finished_down);
             let Phase::Carrying(carriage) = &mut stream.phase else { continue };
-            match carriage.advance(&mut self.netstack, id) {
+            let before = carriage.traffic().total();
+            let progress = carriage.advance(&mut self.netstack, id);
+            moved += carriage.traffic().total() - before;
+            match progress {
                 Progress::Broken => self.drop_stream(id),
                 Progress::More => self.streams.mark_busy(id),
                 Progress::Waits if is_finished_down => carriage.finish_down(),
@@ -158,3 +167,6 @@ fn end(stream: Stream, ending: Ending, unopened: OpenError) {
         Phase::Carrying(carriage) => carriage.end(ending),
     }
 }
+
+/// How much is moved before other things have their turn, in bytes: half a millisecond's work.
+const MUCH: u64 = 1 << 20;

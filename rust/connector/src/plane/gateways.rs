@@ -118,7 +118,8 @@ impl Gateways {
 impl Gateway {
     fn status(&self, id: &GatewayId, datapath: &Datapath, now: Time) -> PeerStatus {
         let stats = datapath.tunnel.stats(self.peer).unwrap_or_default();
-        let age = |at: Option<Time>| at.map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX));
+        let age =
+            |at: Option<Time>| at.map(|at| u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX));
         let flows = rules(datapath, self.peer).map(|rule| flows(datapath, rule));
         PeerStatus {
             gateway: id.clone(),

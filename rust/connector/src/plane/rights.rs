@@ -1,7 +1,9 @@
 use ztna_datapath::policy::{Effect, Ended, InsertError, Rule, Scope, Table, Via};
 use ztna_datapath::tunnel::{PeerId, Role, Tunnel};
 use ztna_datapath::{Datapath, Side};
-use ztna_model::{Carrier, DenyReason, GatewayId, Grant, LeaseId, Random as _, Rule as Terms, Secret, Time, WgPublic};
+use ztna_model::{
+    Carrier, DenyReason, GatewayId, Grant, LeaseId, Random as _, Rule as Terms, Secret, Time, WgPublic,
+};
 use ztna_session::Plane;
 
 use crate::plane::gateways::{self, Gateway};

@@ -44,6 +44,8 @@ pub(super) struct DataThread {
     /// The time of this turn.
     pub(super) now: Time,
     turns: u64,
+    /// How many times in a row nothing could be received.
+    failures: u32,
 }
 
 /// Why the data thread did not start.
@@ -58,7 +60,10 @@ pub enum PlaneError {
 }
 
 /// Starts the thread; it ends when the last sender is gone.
-pub(super) fn start(config: PlaneConfig, events: mpsc::Sender<PlaneEvent>) -> Result<Post<Command>, PlaneError> {
+pub(super) fn start(
+    config: PlaneConfig,
+    events: mpsc::Sender<PlaneEvent>,
+) -> Result<Post<Command>, PlaneError> {
     let mut port = UdpPort::bind(config.bind)?;
     let (mut poller, post, inbox) = Poller::new(Clock, INBOX)?;
     poller.add(&mut port)?;
@@ -73,6 +78,7 @@ pub(super) fn start(config: PlaneConfig, events: mpsc::Sender<PlaneEvent>) -> Re
         parting: BTreeMap::new(),
         now: Time::ZERO,
         turns: 0,
+        failures: 0,
         config,
         random,
         poller,
@@ -143,7 +149,7 @@ impl DataThread {
     /// Opens datagrams, and hands what may pass to the flows.
     fn receive(&mut self) -> io::Result<()> {
         for _ in 0..BATCHES {
-            if !self.port.recv(&mut self.batch)? {
+            if !self.fill()? {
                 break;
             }
             let Some(datapath) = &mut self.datapath else { continue };
@@ -167,6 +173,21 @@ impl DataThread {
             }
         }
         Ok(())
+    }
+
+    /// Receives a batch. The kernel may be short of memory for a moment; one that never recovers ends the thread.
+    fn fill(&mut self) -> io::Result<bool> {
+        match self.port.recv(&mut self.batch) {
+            Err(cause) if self.failures < MOST_FAILURES => {
+                tracing::debug!(%cause, "nothing could be received");
+                self.failures += 1;
+                Ok(false)
+            }
+            outcome => {
+                self.failures = 0;
+                outcome
+            }
+        }
     }
 
     fn note_ready(&mut self) {
@@ -295,9 +316,10 @@ pub(super) const SCOPE: Scope = Scope(0);
 const INBOX: usize = 4096;
 /// How much is done in one turn: commands, system calls that receive, rounds of moving bytes, packets in a round.
 const COMMANDS: usize = 256;
-const BATCHES: usize = 4;
+const BATCHES: usize = 2;
 const ROUNDS: usize = 4;
-const PACKETS: usize = 1024;
+const PACKETS: usize = 256;
+const MOST_FAILURES: u32 = 1000;
 /// The longest that the kernel hands over.
 const LONGEST_DATAGRAM: usize = 1 << 16;
 /// A thread that wakes so late has not been asleep alone: the machine was.
