@@ -68,7 +68,8 @@ async fn what_is_sent_ahead_of_the_answer_is_not_lost() {
     world.grant(1, echo().await).await;
     let mut stream = world.call().await;
     let ahead = vec![7; 200_000];
-    let request = format!("CONNECT app-1.demo:80 HTTP/1.1\r\nHost: app-1.demo\r\n{}\r\n", world.credentials());
+    let request =
+        format!("CONNECT app-1.demo:80 HTTP/1.1\r\nHost: app-1.demo\r\n{}\r\n", world.credentials());
     let (mut read, mut write) = stream.split();
     let sends = async {
         write.write_all(&[request.as_bytes(), &ahead].concat()).await.unwrap();
@@ -140,7 +141,9 @@ async fn much_passes_both_ways_at_once() {
 async fn an_end_that_breaks_off_breaks_the_other() {
     let world = World::new().await;
     world.grant(1, echo().await).await;
-    world.grant(2, Leads::To(server(async |stream: TcpStream| stream.set_zero_linger().unwrap()).await)).await;
+    world
+        .grant(2, Leads::To(server(async |stream: TcpStream| stream.set_zero_linger().unwrap()).await))
+        .await;
     let stream = world.tunnel(1).await;
     stream.set_zero_linger().unwrap();
     drop(stream);

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 use ztna_datapath::policy::{Effect, Limits, Rule, Scope, Table, Via};
 use ztna_datapath::tunnel::{PeerId, Role, Tunnel, wg_public};
-use ztna_datapath::{Datagrams, Datapath, Opened, Side};
+use ztna_datapath::{Datagrams, Datapath, Opened, Sealed, Side};
 use ztna_model::{
     Carrier, DenyReason, Endpoint, Flow, GatewayId, Grant, LeaseId, Match, Protocol, Secret, Synthetic, Time,
     WgPublic,
@@ -255,7 +255,10 @@ impl Desk {
     fn obey(&mut self, order: Order) {
         match order {
             Order::Device(key) => {
-                self.datapath.tunnel.add_peer(key, None, Role::Responder, &mut self.random, self.now).unwrap();
+                self.datapath
+                    .tunnel
+                    .add_peer(key, None, Role::Responder, &mut self.random, self.now)
+                    .unwrap();
             }
             Order::Lease(mut rule, device) => {
                 rule.scope = Scope(self.peer(device).number());
@@ -317,7 +320,11 @@ impl Desk {
                 None => return,
                 Some(Output::Packet { scope, packet }) => {
                     let peer = PeerId::from_number(scope.0);
-                    let _ = self.datapath.seal_for(peer, packet, &mut Sink(&mut self.port));
+                    // What the table denies is the reset of a flow that was cut.
+                    if let Sealed::Denied(_) = self.datapath.seal_for(peer, packet, &mut Sink(&mut self.port))
+                    {
+                        self.datapath.seal_own(peer, packet, &mut Sink(&mut self.port));
+                    }
                 }
                 Some(Output::Incoming { stream, scope, flow }) => self.come(stream, scope, flow),
                 Some(Output::Event { stream, event }) => self.follow(stream, event),

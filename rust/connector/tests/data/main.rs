@@ -1,6 +1,8 @@
 //! The client's data half, from an application's socket to an application behind a gateway and back, over real
 //! sockets on this machine's loopback.
 
+#![cfg(test)]
+
 mod gateway;
 mod world;
 

@@ -63,7 +63,8 @@ async fn an_application_that_leaves_takes_its_wish_back() {
     let world = World::new().await;
     world.grant(1, Leads::Astray).await;
     let mut stream = world.call().await;
-    let request = format!("CONNECT slow.demo:80 HTTP/1.1\r\nHost: slow.demo\r\n{}\r\nahead", world.credentials());
+    let request =
+        format!("CONNECT slow.demo:80 HTTP/1.1\r\nHost: slow.demo\r\n{}\r\nahead", world.credentials());
     stream.write_all(request.as_bytes()).await.unwrap();
     while world.dials.waiting.load(Ordering::SeqCst) == 0 {
         tokio::task::yield_now().await;
@@ -74,7 +75,8 @@ async fn an_application_that_leaves_takes_its_wish_back() {
     }
 
     let mut stream = world.call().await;
-    let request = format!("CONNECT app-1.demo:80 HTTP/1.1\r\nHost: app-1.demo\r\n{}\r\n", world.credentials());
+    let request =
+        format!("CONNECT app-1.demo:80 HTTP/1.1\r\nHost: app-1.demo\r\n{}\r\n", world.credentials());
     stream.write_all(request.as_bytes()).await.unwrap();
     world.gateway.until(|gateway| gateway.came == 1).await;
     assert_eq!(world.plane.status().await.streams, 1);
@@ -125,11 +127,13 @@ async fn who_says_nothing_is_not_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_too_many_waits_for_its_turn() {
-    let world = World::with(config(), |listen| LocalConfig { connections: 2, ..LocalConfig::at(listen) }).await;
+    let world =
+        World::with(config(), |listen| LocalConfig { connections: 2, ..LocalConfig::at(listen) }).await;
     world.grant(1, echo().await).await;
     let (one, _other) = (world.tunnel(1).await, world.tunnel(1).await);
     let mut third = world.call().await;
-    let request = format!("CONNECT app-1.demo:80 HTTP/1.1\r\nHost: app-1.demo\r\n{}\r\n", world.credentials());
+    let request =
+        format!("CONNECT app-1.demo:80 HTTP/1.1\r\nHost: app-1.demo\r\n{}\r\n", world.credentials());
     third.write_all(request.as_bytes()).await.unwrap();
     assert_eq!(world.plane.status().await.streams, 2);
     drop(one);

@@ -14,8 +14,8 @@ use ztna_connector::local::{Dialler, Local, LocalConfig};
 use ztna_connector::plane::{Patience, Plane, PlaneConfig, PlaneEvent, PlaneHandle, PlaneStatus};
 use ztna_datapath::tunnel::wg_public;
 use ztna_model::{
-    Carrier, DenyReason, Endpoint, Fix, GatewayId, Grant, Host, LeaseId, Secret, Synthetic, WgPublic, base64url,
-    secs,
+    Carrier, DenyReason, Endpoint, Fix, GatewayId, Grant, Host, LeaseId, Secret, Synthetic, WgPublic,
+    base64url, secs,
 };
 use ztna_net::random::SystemRandom;
 use ztna_net::udp::Bind;
@@ -101,7 +101,7 @@ pub(crate) const fn lease(number: u8) -> LeaseId {
 impl World {
     /// A device that may reach nothing yet.
     pub(crate) async fn new() -> Self {
-        Self::with(config(), |listen| LocalConfig::at(listen)).await
+        Self::with(config(), LocalConfig::at).await
     }
 
     pub(crate) async fn with(config: PlaneConfig, local: impl FnOnce(SocketAddr) -> LocalConfig) -> Self {
@@ -176,7 +176,8 @@ impl World {
     /// Asks for a tunnel to `authority` by HTTP CONNECT: the answer's head, and the connection behind it.
     pub(crate) async fn connect(&self, authority: &str) -> (String, TcpStream) {
         let mut stream = self.call().await;
-        let request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{}\r\n", self.credentials());
+        let request =
+            format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{}\r\n", self.credentials());
         stream.write_all(request.as_bytes()).await.unwrap();
         (head(&mut stream).await, stream)
     }
