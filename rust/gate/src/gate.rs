@@ -160,7 +160,7 @@ impl Gate {
         if self.incarnation.replace(welcome.incarnation).is_some_and(|before| before != welcome.incarnation) {
             self.end_all_but(&[], DenyReason::Revoked, sink);
         }
-        self.ask_again();
         self.beat();
+        self.ask_again();
     }
 }

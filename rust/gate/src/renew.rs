@@ -46,6 +46,7 @@ impl Gate {
         for lease in asked.collect::<Vec<_>>() {
             self.look(lease, Some(self.now));
         }
+        self.ask_for_renewals();
     }
 
     /// Sets when a lease is next looked at, if ever.
@@ -112,9 +113,10 @@ impl Gate {
     }
 }
 
-/// When a new lease is first looked at: at its half-life.
-pub(crate) fn half_life(lease: &Lease) -> Time {
-    together(Time::from_millis(lease.at.saturating_add(lease.ttl / 2)))
+/// When a lease that was taken at `now` is first looked at: at its half-life, unless that is over.
+pub(crate) fn first_look(lease: &Lease, now: Time) -> Time {
+    let half_life = Time::from_millis(lease.at.saturating_add(lease.ttl / 2));
+    together(half_life.max(now + Duration::from_nanos(1)))
 }
 
 fn between_beats(shortest_ttl: u64) -> Duration {

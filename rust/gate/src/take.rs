@@ -11,7 +11,7 @@ use ztna_tunnel::{AddPeerError, PeerId, Role};
 
 use crate::gate::{Config, Gate};
 use crate::held::Held;
-use crate::renew::half_life;
+use crate::renew::first_look;
 
 impl Gate {
     /// Takes a lease, new or held already, or says why not. Packets under it pass before the broker hears that it is
@@ -197,21 +197,21 @@ impl Gate {
         };
         self.datapath.table.insert(rule).map_err(|_| LeaseError::TooMany)?;
         self.peers.add(peer, &lease);
-        let (id, first_look) = (lease.id, half_life(&lease));
+        let (id, look_at) = (lease.id, first_look(&lease, self.now));
         self.leases.insert(id, Held { lease, peer, look_at: None, is_asked_for: false });
-        self.look(id, Some(first_look));
+        self.look(id, Some(look_at));
         Ok(())
     }
 
     /// Flows and usage stay as they are. What only bears a higher epoch still waits for what was asked for it.
     fn replace(&mut self, lease: Lease) {
-        let (id, deadline, first_look) = (lease.id, lease.deadline(), half_life(&lease));
+        let (id, deadline, look_at) = (lease.id, lease.deadline(), first_look(&lease, self.now));
         let Some(held) = self.leases.get_mut(&id) else { return };
         let has_same_times = (held.lease.at, held.lease.ttl) == (lease.at, lease.ttl);
         held.lease = lease;
         if !has_same_times {
             held.is_asked_for = false;
-            self.look(id, Some(first_look));
+            self.look(id, Some(look_at));
             self.datapath.table.extend(id, deadline);
         }
     }

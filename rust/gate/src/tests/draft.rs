@@ -7,7 +7,7 @@ use ztna_model::{
 };
 use ztna_net::keys::{Ed25519Key, P256Key};
 
-use super::site::{Device, INCARNATION, RUN, Site, TTL};
+use super::site::{Device, RUN, Site, TTL};
 
 /// A lease on its way to be signed: what a row of a table changes one thing about.
 pub(super) struct Draft {
@@ -34,7 +34,7 @@ impl Draft {
         };
         let lease = Lease {
             org: statement.org.clone(),
-            incarnation: INCARNATION,
+            incarnation: site.broker.incarnation,
             id: LeaseId([device.number, app, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
             sid: device.sid,
             epoch: Epoch(1),

@@ -12,7 +12,7 @@ use ztna_model::{
 use ztna_net::keys::{Ed25519Key, P256Key};
 use ztna_packet::{datagram, parse};
 use ztna_policy::{Limits, Table};
-use ztna_tunnel::{Decapsulated, PeerId, Role, Tunnel, wg_public};
+use ztna_tunnel::{Decapsulated, Encapsulated, PeerId, Role, Tunnel, wg_public};
 
 use super::draft::Draft;
 use crate::{Config, Gate, Output, Reach};
@@ -90,11 +90,21 @@ impl Site {
     }
 
     pub(super) fn unwelcomed(most_leases: usize) -> Self {
-        let broker = Broker::new();
+        Self::made_of(Broker::new(), RUN, most_leases)
+    }
+
+    /// Another run of the gateway at the same broker.
+    pub(super) fn of_run(run: RunId, broker: Broker) -> Self {
+        let mut site = Self::made_of(broker, run, 100);
+        site.welcome();
+        site
+    }
+
+    fn made_of(broker: Broker, run: RunId, most_leases: usize) -> Self {
         let config = Config {
             org: "https://acme.example".parse().unwrap(),
             gateway: "gw-1".parse().unwrap(),
-            run: RUN,
+            run,
             root: key::root_hash(&broker.root.public_key()),
             reach: reach(&["10.0.0.0/8", "*.internal", "127.0.0.1:8080"]),
             most_leases,
@@ -133,7 +143,9 @@ impl Site {
             FromGateway::Declined(declined) => Some((declined.lease, Err(declined.code))),
             _ => None,
         });
-        let [(lease, answer)] = answers.collect::<Vec<_>>()[..] else { panic!("one answer: {:?}", self.told) };
+        let [(lease, answer)] = answers.collect::<Vec<_>>()[..] else {
+            panic!("one answer: {:?}", self.told)
+        };
         assert!(lease.is_none_or(|lease| lease == draft.lease.id));
         answer
     }
@@ -286,14 +298,20 @@ impl Device {
         }
         // Two handshakes in a row have to be a little apart.
         site.after(millis(25));
-        self.tunnel.reconnect(self.gateway, site.now).unwrap();
+        self.send_anew(site, packet)
+    }
+
+    /// Sends a packet behind a handshake of its own, from a tunnel that knows nothing of before.
+    pub(super) fn send_anew(&mut self, site: &mut Site, packet: &[u8]) -> Came {
+        self.receive(site);
+        (self.tunnel, self.gateway) = tunnel(&self.secret, site.now);
         self.try_to_send(site, packet)
     }
 
-    fn try_to_send(&mut self, site: &mut Site, packet: &[u8]) -> Came {
+    pub(super) fn try_to_send(&mut self, site: &mut Site, packet: &[u8]) -> Came {
         let mut out = [0; 2_048];
         let mut came = None;
-        if let Ok(ztna_tunnel::Encapsulated::Sealed { length, .. }) =
+        if let Ok(Encapsulated::Sealed { length, .. }) =
             self.tunnel.encapsulate(self.gateway, packet, &mut out, site.now)
         {
             came = site.open(&out[..length], self.address);
@@ -310,6 +328,14 @@ impl Device {
         }
         self.receive(site);
         came.unwrap_or(Came::ToNobody)
+    }
+
+    /// A packet in a session that is there, not sent.
+    pub(super) fn seal(&mut self, packet: &[u8], now: Time) -> Vec<u8> {
+        let mut out = [0; 2_048];
+        let sealed = self.tunnel.encapsulate(self.gateway, packet, &mut out, now).unwrap();
+        let Encapsulated::Sealed { length, .. } = sealed else { panic!("no session") };
+        out[..length].to_vec()
     }
 
     /// What its tunnel has to send.
