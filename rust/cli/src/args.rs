@@ -1,6 +1,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::admin::AdminArgs;
+use crate::connect::{ConnectArgs, ConnectorArgs};
 use crate::logging::Logging;
 
 /// Reach your work's applications, one by one, and nothing else.
@@ -18,6 +19,16 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Sign in if needed, turn the tunnel on, and serve local applications until Ctrl-C
+    Connect(ConnectArgs),
+    /// Sign in and stop there
+    SignIn(ConnectArgs),
+    /// Sign out: nothing of the session stays on this device
+    SignOut(ConnectorArgs),
+    /// How the running connector stands
+    Status(ConnectorArgs),
+    /// What this device tells of itself, and what to mend
+    Posture(ConnectorArgs),
     /// Administer an organisation, on the machine where its broker runs
     Admin(AdminArgs),
 }

@@ -13,8 +13,6 @@ pub(crate) enum Exit {
     SignInNeeded = 3,
     /// The program that should have answered does not run.
     NotRunning = 4,
-    /// A promise of the demonstration was not kept.
-    PromiseBroken = 5,
     /// The command line or the configuration makes no sense.
     Usage = 64,
     /// Somebody pressed Ctrl-C.

@@ -1,7 +1,9 @@
 //! `openztna`: the connector from a terminal, and the commands that start broker, gateway and demo.
 
-mod admin; // what administrators ask
 mod args; // the command line
+mod connect; // the connector, in the foreground
+mod show; // how it stands, in words
+mod admin; // what administrators ask
 mod exit; // how the program ends
 mod logging; // what is logged, and how
 mod table; // rows in columns
@@ -35,6 +37,11 @@ fn main() -> ExitCode {
 
 async fn run(command: Command, json: bool) -> Exit {
     match command {
+        Command::Connect(args) => connect::connect(args, json).await,
+        Command::SignIn(args) => connect::sign_in(args, json).await,
+        Command::SignOut(args) => connect::sign_out(args, json).await,
+        Command::Status(args) => connect::status(args, json).await,
+        Command::Posture(args) => connect::posture(args, json).await,
         Command::Admin(args) => admin::run(args, json).await,
     }
 }

@@ -341,7 +341,7 @@ impl Driver {
     fn follow_plane(&mut self, event: PlaneEvent) {
         match event {
             PlaneEvent::Notice { gateway, lease, reason } => {
-                self.session.handle_notice(&gateway, lease, reason)
+                self.session.handle_notice(&gateway, lease, reason);
             }
             PlaneEvent::Silent { gateway } => self.session.handle_gateway_silent(&gateway),
             PlaneEvent::Carriers(carriers) => self.session.handle_reachable(carriers),

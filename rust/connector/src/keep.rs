@@ -49,7 +49,12 @@ impl Keep {
 
     /// Where the connector answers to commands.
     pub fn socket(&self) -> PathBuf {
-        self.dir.join("connector.sock")
+        Self::socket_in(&self.dir)
+    }
+
+    /// Where a connector that keeps its things in `dir` answers to commands.
+    pub fn socket_in(dir: &Path) -> PathBuf {
+        dir.join("connector.sock")
     }
 
     /// The device key for `org`: each organisation has its own. Made at first use.

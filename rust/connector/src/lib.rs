@@ -25,3 +25,5 @@ pub mod plane; // the data thread: tunnels, flows, applications' sockets
 pub mod local; // the loopback port that applications connect to
 
 pub mod status; // how the running connector is asked
+
+pub use ztna_session::{Snapshot, State, Why, posture}; // what is shown

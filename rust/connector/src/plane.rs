@@ -37,6 +37,7 @@ mod thread; // the loop
 pub use thread::PlaneError;
 
 mod command; // what comes in through the inbox
+mod packets; // what a turn receives and sends
 mod rights; // what the session allows, and takes back
 mod gateways; // who is at the other end, and whether they answer
 mod notice; // what a gateway says inside its tunnel

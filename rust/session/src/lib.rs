@@ -10,7 +10,7 @@
 //! One law: *after each `handle…`, drain [`Session::poll`]*; come back at [`Session::next_wake`].
 
 mod state; // what the person sees, and what it lets through
-pub use state::{State, Through};
+pub use state::{State, Through, Why};
 
 mod transitions; // the life of a client, in one `match`
 
@@ -18,6 +18,8 @@ mod output; // what to do
 pub use output::{CallId, DialId, Output, Plane};
 pub use ztna_auth::{CallError, RedirectError, Request, Response};
 pub use ztna_proxy::Verdict;
+
+pub use ztna_posture as posture; // what facts mean, and how they are mended
 
 mod session; // what arrives
 pub use session::{Dial, Profile, Session};

@@ -6,8 +6,9 @@ use ztna_netstack::{Cause, ConnectError, Event, StreamId};
 use crate::plane::carriage::{Carriage, Ending, Progress};
 use crate::plane::command::{Load, Ticket};
 use crate::plane::handle::OpenError;
+use crate::plane::packets::SCOPE;
 use crate::plane::streams::{Phase, Stream};
-use crate::plane::thread::{DataThread, SCOPE};
+use crate::plane::thread::DataThread;
 
 /// The lives of flows.
 impl DataThread {

@@ -31,7 +31,7 @@ impl DataThread {
             self.cut_stream(stream, reason);
         }
         // The resets leave before the tunnels that they leave by are gone.
-        self.send();
+        self.send_all();
         self.parting.clear();
         self.gateways.clear();
         self.datapath = None;
@@ -74,7 +74,7 @@ impl DataThread {
         let ended = leases.into_iter().filter_map(|lease| datapath.table.end(lease, DenyReason::Restarted));
         let ended = ended.collect();
         self.cut(ended);
-        self.send();
+        self.send_all();
         if let Some(datapath) = &mut self.datapath {
             datapath.tunnel.remove_peer(peer);
         }
@@ -85,10 +85,10 @@ impl DataThread {
             tracing::warn!(gateway = %grant.gateway, "a grant names a gateway that nobody has told of");
             return;
         };
-        if std::mem::take(&mut gateway.is_new)
+        if std::mem::take(&mut gateway.is_away)
             && let Err(cause) = datapath.tunnel.reconnect(gateway.peer, self.now)
         {
-            tracing::debug!(%cause, "no handshake with a gateway that has started again");
+            tracing::debug!(%cause, "no handshake with a gateway that was away");
         }
         let (lease, rule) = (grant.lease, rule(grant, gateway.peer, self.config.table.flows));
         let inserted = match datapath.table.insert(rule.clone()) {
@@ -106,10 +106,11 @@ impl DataThread {
     fn end_lease(&mut self, lease: LeaseId, reason: DenyReason) {
         let Some(datapath) = &mut self.datapath else { return };
         let Some(ended) = datapath.table.end(lease, reason) else { return };
-        if reason == DenyReason::Restarted
+        // A gateway that is back knows nothing of the session.
+        if matches!(reason, DenyReason::Restarted | DenyReason::GatewayAway)
             && let Some((_, gateway)) = self.gateways.with_peer(through(&ended))
         {
-            gateway.is_new = true;
+            gateway.is_away = true;
         }
         self.cut(vec![ended]);
     }

@@ -4,22 +4,21 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::mpsc;
+use ztna_datapath::Datapath;
+use ztna_datapath::policy::Scope;
 use ztna_datapath::tunnel::PeerId;
-use ztna_datapath::{Datapath, Opened, Sealed, flow_of};
 use ztna_model::{Carrier, DenyReason, Flow, Time, secs};
 use ztna_net::clock::Clock;
 use ztna_net::inbox::{Inbox, Post};
 use ztna_net::poll::Poller;
 use ztna_net::random::SystemRandom;
 use ztna_net::udp::{Batch, BindError, UdpPort};
-use ztna_netstack::{Netstack, Output, Scope};
+use ztna_netstack::Netstack;
 
 use crate::plane::command::Command;
 use crate::plane::config::PlaneConfig;
 use crate::plane::event::PlaneEvent;
 use crate::plane::gateways::Gateways;
-use crate::plane::notice::Notice;
-use crate::plane::port::Outlet;
 use crate::plane::status::PlaneStatus;
 use crate::plane::streams::Streams;
 
@@ -29,11 +28,11 @@ pub(super) struct DataThread {
     pub(super) random: SystemRandom,
     pub(super) poller: Poller,
     pub(super) inbox: Inbox<Command>,
-    events: mpsc::Sender<PlaneEvent>,
-    port: UdpPort,
-    batch: Batch,
+    pub(super) events: mpsc::Sender<PlaneEvent>,
+    pub(super) port: UdpPort,
+    pub(super) batch: Batch,
     /// Where datagrams are opened.
-    room: Box<[u8]>,
+    pub(super) room: Box<[u8]>,
     /// The tunnels and the table, once there is a key.
     pub(super) datapath: Option<Datapath>,
     pub(super) gateways: Gateways,
@@ -45,7 +44,7 @@ pub(super) struct DataThread {
     pub(super) now: Time,
     turns: u64,
     /// How many times in a row nothing could be received.
-    failures: u32,
+    pub(super) failures: u32,
 }
 
 /// Why the data thread did not start.
@@ -106,10 +105,10 @@ impl DataThread {
     /// One turn: what was told comes first, so that what is taken back overtakes packets; then what arrived, and
     /// then what leaves. Each step is bounded, and what is left over makes the next turn begin at once.
     fn turn(&mut self) -> io::Result<()> {
-        let deadline = self.deadline();
+        let (slept, deadline) = (self.now, self.deadline());
         self.now = self.poller.wait(&mut self.port, &self.inbox, deadline)?;
         self.turns += 1;
-        if deadline.is_some_and(|deadline| self.now.since(deadline) > OVERSLEPT) {
+        if deadline.is_some_and(|deadline| has_overslept(slept, deadline, self.now)) {
             self.gateways.woke(self.now);
         }
         self.begin();
@@ -125,7 +124,7 @@ impl DataThread {
         let Some(datapath) = &mut self.datapath else { return };
         let ended = datapath.begin_batch(self.now);
         while let Some(flow) = self.streams.next_closed(self.now) {
-            datapath.table.close(ztna_datapath::policy::Scope::DEVICE, &flow);
+            datapath.table.close(Scope::DEVICE, &flow);
         }
         self.cut(ended);
     }
@@ -143,113 +142,6 @@ impl DataThread {
                 // Who asked may have gone.
                 Command::Status(answer) => drop(answer.send(self.status())),
             }
-        }
-    }
-
-    /// Opens datagrams, and hands what may pass to the flows.
-    fn receive(&mut self) -> io::Result<()> {
-        for _ in 0..BATCHES {
-            if !self.fill()? {
-                break;
-            }
-            let Some(datapath) = &mut self.datapath else { continue };
-            for datagram in self.batch.datagrams() {
-                let from = Carrier::Udp(datagram.source);
-                match datapath.open(datagram.contents, from, &mut self.room, &mut Outlet(&mut self.port)) {
-                    Opened::Packet { packet, .. } => {
-                        // A packet that no flow wants is dropped here, as anywhere.
-                        let _ = self.netstack.handle_packet(SCOPE, packet, self.now);
-                    }
-                    Opened::Notice { peer, payload } => {
-                        if let Some((gateway, _)) = self.gateways.with_peer(peer)
-                            && let Ok(Notice { lease, reason }) = Notice::read(payload)
-                        {
-                            let gateway = gateway.clone();
-                            tell(&self.events, PlaneEvent::Notice { gateway, lease, reason });
-                        }
-                    }
-                    Opened::Denied { .. } | Opened::Nothing => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Receives a batch. The kernel may be short of memory for a moment; one that never recovers ends the thread.
-    fn fill(&mut self) -> io::Result<bool> {
-        match self.port.recv(&mut self.batch) {
-            Err(cause) if self.failures < MOST_FAILURES => {
-                tracing::debug!(%cause, "nothing could be received");
-                self.failures += 1;
-                Ok(false)
-            }
-            outcome => {
-                self.failures = 0;
-                outcome
-            }
-        }
-    }
-
-    fn note_ready(&mut self) {
-        for (index, readiness) in self.poller.ready() {
-            if let Some(id) = self.streams.ready(index, readiness) {
-                self.streams.mark_busy(id);
-            }
-        }
-    }
-
-    /// Sends and moves bytes in turns, since each makes room for the other.
-    fn exchange(&mut self) {
-        for _ in 0..ROUNDS {
-            self.send();
-            if !self.streams.has_busy() {
-                return;
-            }
-            self.carry();
-        }
-        self.send();
-    }
-
-    /// Seals what the flows have to send, as long as there is room for it.
-    pub(super) fn send(&mut self) {
-        for _ in 0..PACKETS {
-            if self.port.is_blocked() {
-                return;
-            }
-            match self.netstack.poll(self.now) {
-                Some(Output::Packet { packet, .. }) => {
-                    let Some(datapath) = &mut self.datapath else { continue };
-                    if let Sealed::Denied(reason) = datapath.seal(packet, &mut Outlet(&mut self.port)) {
-                        let flow = flow_of(packet);
-                        if let Some(peer) = flow.and_then(|flow| self.parting.remove(&flow)) {
-                            datapath.seal_own(peer, packet, &mut Outlet(&mut self.port));
-                        } else if let Some(id) = flow.and_then(|flow| self.streams.with_flow(&flow)) {
-                            self.cut_stream(id, reason);
-                        }
-                    }
-                }
-                Some(Output::Event { stream, event }) => self.follow(stream, event),
-                // Nobody begins a flow to a device.
-                Some(Output::Incoming { stream, .. }) => self.netstack.refuse(stream),
-                None => return self.parting.clear(),
-            }
-        }
-    }
-
-    fn finish(&mut self) {
-        if let Some(datapath) = &mut self.datapath {
-            datapath.finish(&mut Outlet(&mut self.port));
-            for gateway in self.gateways.fallen_silent(datapath, &self.streams, self.now) {
-                tracing::info!(%gateway, "a gateway does not answer");
-                tell(&self.events, PlaneEvent::Silent { gateway });
-            }
-        }
-        self.flush();
-    }
-
-    fn flush(&mut self) {
-        if let Err(cause) = self.port.flush() {
-            tracing::trace!(%cause, "datagrams were lost");
         }
     }
 
@@ -303,24 +195,44 @@ impl DataThread {
     }
 }
 
-fn tell(events: &mpsc::Sender<PlaneEvent>, event: PlaneEvent) {
+/// Tells the session, unless it is so far behind that it will not miss one more.
+pub(super) fn tell(events: &mpsc::Sender<PlaneEvent>, event: PlaneEvent) {
     if let Err(cause) = events.try_send(event) {
-        tracing::warn!(%cause, "the session was not told");
+        tracing::debug!(%cause, "the session was not told");
     }
 }
 
-/// A client's flows are all its own.
-pub(super) const SCOPE: Scope = Scope(0);
+/// Whether a thread that fell asleep at `slept` to wake at `deadline` was not asleep alone: the machine was.
+fn has_overslept(slept: Time, deadline: Time, now: Time) -> bool {
+    now.since(deadline.max(slept)) > OVERSLEPT
+}
 
-/// What tasks may have asked for and not got yet.
+/// What tasks may have asked for and not got yet, and how much of it is done in one turn.
 const INBOX: usize = 4096;
-/// How much is done in one turn: commands, system calls that receive, rounds of moving bytes, packets in a round.
 const COMMANDS: usize = 256;
-const BATCHES: usize = 2;
-const ROUNDS: usize = 4;
-const PACKETS: usize = 256;
-const MOST_FAILURES: u32 = 1000;
 /// The longest that the kernel hands over.
 const LONGEST_DATAGRAM: usize = 1 << 16;
-/// A thread that wakes so late has not been asleep alone: the machine was.
+/// More than a busy machine keeps a thread waiting.
 const OVERSLEPT: Duration = secs(3);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_machine_that_slept_oversleeps() {
+        let rows = [
+            // Asleep for a minute, as it should be.
+            (100, 160, 160, false),
+            (100, 160, 162, false),
+            (100, 160, 164, true),
+            // Something to do at once, and it was done.
+            (100, 0, 100, false),
+            (100, 0, 104, true),
+        ];
+        for (slept, deadline, now, expected) in rows {
+            let at = |seconds| Time::ZERO + secs(seconds);
+            assert_eq!(has_overslept(at(slept), at(deadline), at(now)), expected, "{slept} {deadline} {now}");
+        }
+    }
+}

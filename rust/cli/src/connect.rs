@@ -1,0 +1,260 @@
+//! `openztna connect` and its like: the connector in the foreground, and questions to one that runs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::watch;
+use ztna_connector::client::SignInOptions;
+use ztna_connector::config::Config;
+use ztna_connector::keep::Keep;
+use ztna_connector::status::{AskError, Question, Status, ask};
+use ztna_connector::{Connector, Snapshot, State, Why};
+use ztna_model::{OrgString, Secret, secs};
+
+use crate::exit::Exit;
+use crate::show;
+
+/// Which connector is meant.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConnectorArgs {
+    /// The configuration file; without it, the documented defaults
+    #[arg(long, value_name = "FILE", env = "OPENZTNA_CONNECTOR_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where keys and the session are kept, instead of where the configuration says
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// The organisation: https://acme.example, perhaps with # and the root's hash
+    org: Option<OrgString>,
+    #[command(flatten)]
+    connector: ConnectorArgs,
+    /// Print the address of the sign-in page instead of opening a browser
+    #[arg(long)]
+    no_browser: bool,
+    /// A single-use token that admits this device
+    #[arg(long, value_name = "TOKEN", env = "OPENZTNA_ENROLMENT_TOKEN", hide_env_values = true)]
+    enrolment_token: Option<String>,
+    /// Print the documented default configuration and stop
+    #[arg(long)]
+    print_default_config: bool,
+}
+
+/// Runs the connector until Ctrl-C.
+pub(crate) async fn connect(args: ConnectArgs, json: bool) -> Exit {
+    if args.print_default_config {
+        print!("{}", Config::DOCUMENTED);
+        return Exit::Done;
+    }
+    let connector = match start(&args).await {
+        Ok(connector) => connector,
+        Err(exit) => return exit,
+    };
+    let mut snapshots = connector.client.snapshots();
+    if let Err(exit) = get_in(&connector, &args).await {
+        return exit;
+    }
+    connector.client.connect().await;
+    show::proxy(connector.proxy(), json);
+    let exit = follow(&mut snapshots, json).await;
+    connector.client.disconnect().await;
+    exit
+}
+
+/// Signs in, and leaves the session on the disk.
+pub(crate) async fn sign_in(args: ConnectArgs, json: bool) -> Exit {
+    let connector = match start(&args).await {
+        Ok(connector) => connector,
+        Err(exit) => return exit,
+    };
+    let exit = get_in(&connector, &args).await.err().unwrap_or(Exit::Done);
+    show::status(&connector.status().await, json);
+    connector.client.disconnect().await;
+    exit
+}
+
+/// Signs out: by the connector that runs, or else by one that is started for it.
+pub(crate) async fn sign_out(args: ConnectorArgs, json: bool) -> Exit {
+    let config = match load(&args) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    match question(&config, Question::SignOut).await {
+        Ok(status) => show::status(&status, json),
+        Err(AskError::Connect(_)) => {
+            let args = ConnectArgs { connector: args, ..ConnectArgs::plain() };
+            let connector = match start(&args).await {
+                Ok(connector) => connector,
+                Err(exit) => return exit,
+            };
+            connector.client.sign_out().await;
+            // The broker is told if it can be reached; nothing here depends on it.
+            tokio::time::sleep(FAREWELL).await;
+            show::status(&connector.status().await, json);
+        }
+        Err(error) => return failed(&error),
+    }
+    Exit::Done
+}
+
+/// How the running connector stands.
+pub(crate) async fn status(args: ConnectorArgs, json: bool) -> Exit {
+    asked(args, Question::Status, |status| show::status(status, json)).await
+}
+
+/// What this device tells of itself.
+pub(crate) async fn posture(args: ConnectorArgs, json: bool) -> Exit {
+    asked(args, Question::ReadSignals, |status| show::posture(&status.snapshot, json)).await
+}
+
+async fn asked(args: ConnectorArgs, what: Question, show: impl FnOnce(&Status)) -> Exit {
+    let config = match load(&args) {
+        Ok(config) => config,
+        Err(exit) => return exit,
+    };
+    match question(&config, what).await {
+        Ok(status) => {
+            show(&status);
+            match status.snapshot.state {
+                State::SignedOut { .. } => Exit::SignInNeeded,
+                State::NeedsAttention => Exit::Denied,
+                State::SigningIn
+                | State::AwaitingAdmission { .. }
+                | State::CheckingDevice
+                | State::Connecting
+                | State::Connected
+                | State::Reconnecting
+                | State::Unreachable
+                | State::Asleep
+                | State::Off => Exit::Done,
+            }
+        }
+        Err(error @ AskError::Connect(_)) => {
+            eprintln!("no connector runs: {error}");
+            Exit::NotRunning
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+async fn question(config: &Config, what: Question) -> Result<Status, AskError> {
+    let socket = Keep::socket_in(&config.state_dir);
+    ask(&socket, what).await
+}
+
+/// Signs in where nobody is signed in, and waits for how it goes.
+async fn get_in(connector: &Connector, args: &ConnectArgs) -> Result<(), Exit> {
+    let mut snapshots = connector.client.snapshots();
+    if !matches!(snapshots.borrow_and_update().state, State::SignedOut { .. }) {
+        return Ok(());
+    }
+    let no_browser = args.no_browser;
+    let open_browser = Box::new(move |address: String| open_browser(&address, no_browser));
+    let enrolment_token = args.enrolment_token.clone().map(Secret::new);
+    connector.client.sign_in(SignInOptions { open_browser, enrolment_token }).await;
+    loop {
+        tokio::select! {
+            changed = snapshots.changed() => {
+                if changed.is_err() {
+                    return Err(Exit::Failed);
+                }
+            }
+            _ = tokio::signal::ctrl_c() => return Err(Exit::Interrupted),
+        }
+        match &snapshots.borrow_and_update().state {
+            State::SigningIn => {}
+            State::SignedOut { why } => {
+                eprintln!("{}", refusal(why.as_ref()));
+                return Err(Exit::SignInNeeded);
+            }
+            State::AwaitingAdmission { .. }
+            | State::CheckingDevice
+            | State::Connecting
+            | State::Connected
+            | State::Reconnecting
+            | State::NeedsAttention
+            | State::Unreachable
+            | State::Asleep
+            | State::Off => return Ok(()),
+        }
+    }
+}
+
+/// Tells what changes until Ctrl-C, or until the session is over.
+async fn follow(snapshots: &mut watch::Receiver<Snapshot>, json: bool) -> Exit {
+    let mut told = None;
+    loop {
+        let snapshot = snapshots.borrow_and_update().clone();
+        if told.as_ref() != Some(&snapshot.state) {
+            show::state(&snapshot, json);
+            told = Some(snapshot.state.clone());
+        }
+        if let State::SignedOut { why: Some(why) } = &snapshot.state {
+            eprintln!("{}", refusal(Some(why)));
+            return Exit::SignInNeeded;
+        }
+        tokio::select! {
+            changed = snapshots.changed() => {
+                if changed.is_err() {
+                    return Exit::Failed;
+                }
+            }
+            _ = tokio::signal::ctrl_c() => return Exit::Done,
+        }
+    }
+}
+
+async fn start(args: &ConnectArgs) -> Result<Connector, Exit> {
+    let mut config = load(&args.connector)?;
+    config.org = args.org.clone().or(config.org);
+    Connector::start(&config).await.map_err(|error| failed(&error))
+}
+
+fn load(args: &ConnectorArgs) -> Result<Config, Exit> {
+    let mut config = match &args.config {
+        None => Config::default(),
+        Some(path) => Config::load(path, std::env::vars()).map_err(|error| {
+            eprintln!("{error}");
+            Exit::Usage
+        })?,
+    };
+    if let Some(dir) = &args.state_dir {
+        config.state_dir.clone_from(dir);
+    }
+    Ok(config)
+}
+
+fn failed(error: &dyn std::error::Error) -> Exit {
+    eprintln!("{error}");
+    Exit::Failed
+}
+
+fn refusal(why: Option<&Why>) -> String {
+    match why {
+        Some(Why::Ended(reason)) => format!("Signed out: {}.", reason.sentence()),
+        Some(Why::Failed(text)) => format!("The sign-in did not work: {text}."),
+        None => "Signed out.".into(),
+    }
+}
+
+/// Opens the person's browser, or asks them to.
+fn open_browser(address: &str, print_only: bool) {
+    let opened = !print_only && std::process::Command::new("xdg-open").arg(address).spawn().is_ok();
+    if opened {
+        eprintln!("Waiting for your browser. If it does not open, go to\n  {address}");
+    } else {
+        eprintln!("Open this address in a browser on this machine to sign in:\n  {address}");
+    }
+}
+
+impl ConnectArgs {
+    const fn plain() -> Self {
+        let connector = ConnectorArgs { config: None, state_dir: None };
+        Self { org: None, connector, no_browser: true, enrolment_token: None, print_default_config: false }
+    }
+}
+
+const FAREWELL: Duration = secs(2);

@@ -1,0 +1,223 @@
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use serde::Serialize;
+use ztna_model::Time;
+use ztna_net::clock::Clock;
+
+/// The story as it is told: chapters, figures that were measured, and promises that were kept or broken.
+///
+/// On a terminal it is alive and coloured, in a pipe it is plain lines, and with `--json` it is one object at the end.
+pub(crate) struct Tale {
+    voice: Voice,
+    clock: Clock,
+    began: Time,
+    seed: u64,
+    chapters: Vec<Chapter>,
+    /// What is being done at the moment, shown where something can be overwritten.
+    doing: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Voice {
+    Terminal,
+    Plain,
+    Silent,
+}
+
+/// One chapter, as `--json` prints it.
+#[derive(Clone, Debug, Serialize)]
+struct Chapter {
+    title: String,
+    promises: Vec<Promise>,
+    figures: Vec<Figure>,
+    notes: Vec<String>,
+}
+
+/// Something that the product promises, and whether it held in this run.
+#[derive(Clone, Debug, Serialize)]
+struct Promise {
+    text: String,
+    kept: bool,
+}
+
+/// Something that was measured in this run.
+#[derive(Clone, Debug, Serialize)]
+struct Figure {
+    name: &'static str,
+    value: f64,
+    unit: &'static str,
+}
+
+/// The whole tale, as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Whole<'a> {
+    version: &'static str,
+    seed: u64,
+    seconds: f64,
+    promises: usize,
+    kept: usize,
+    chapters: &'a [Chapter],
+}
+
+impl Tale {
+    /// Begins to tell. `seed` is printed, so that a run can be told apart and its random choices repeated.
+    pub(crate) fn begin(json: bool, seed: u64) -> Self {
+        let voice = match (json, io::stdout().is_terminal()) {
+            (true, _) => Voice::Silent,
+            (false, true) => Voice::Terminal,
+            (false, false) => Voice::Plain,
+        };
+        let clock = Clock;
+        Self { voice, clock, began: clock.now(), seed, chapters: Vec::new(), doing: None }
+    }
+
+    /// Begins a chapter.
+    pub(crate) fn chapter(&mut self, title: &str, subtitle: &str) {
+        self.settle();
+        let number = self.chapters.len() + 1;
+        self.chapters.push(Chapter { title: title.into(), promises: vec![], figures: vec![], notes: vec![] });
+        match self.voice {
+            Voice::Terminal => println!("\n{BOLD}{number}. {title}{PLAIN}  {DIM}{subtitle}{PLAIN}"),
+            Voice::Plain => println!("\n{number}. {title}: {subtitle}"),
+            Voice::Silent => {}
+        }
+    }
+
+    /// Says what is being done, where the next line can overwrite it.
+    pub(crate) fn doing(&mut self, what: &str) {
+        self.settle();
+        if self.voice == Voice::Terminal {
+            print!("   {DIM}… {what}{PLAIN}");
+            // A terminal that is gone ends the program by other ways.
+            let _ = io::stdout().flush();
+            self.doing = Some(what.into());
+        }
+    }
+
+    /// A line of the story.
+    pub(crate) fn say(&mut self, text: &str) {
+        self.settle();
+        match self.voice {
+            Voice::Terminal | Voice::Plain => println!("   {text}"),
+            Voice::Silent => {}
+        }
+        self.note(text);
+    }
+
+    /// A line that is honest about what this run cannot show.
+    pub(crate) fn admit(&mut self, text: &str) {
+        self.settle();
+        match self.voice {
+            Voice::Terminal => println!("   {DIM}{text}{PLAIN}"),
+            Voice::Plain => println!("   ({text})"),
+            Voice::Silent => {}
+        }
+        self.note(text);
+    }
+
+    /// A promise, and whether it was kept.
+    pub(crate) fn promise(&mut self, kept: bool, text: &str) {
+        self.settle();
+        match (self.voice, kept) {
+            (Voice::Terminal, true) => println!("   {GREEN}✓{PLAIN} {text}"),
+            (Voice::Terminal, false) => println!("   {RED}✗ {text}{PLAIN}"),
+            (Voice::Plain, true) => println!("   kept: {text}"),
+            (Voice::Plain, false) => println!("   BROKEN: {text}"),
+            (Voice::Silent, _) => {}
+        }
+        if let Some(chapter) = self.chapters.last_mut() {
+            chapter.promises.push(Promise { text: text.into(), kept });
+        }
+    }
+
+    /// Keeps a figure for `--json`. What people should read of it stands in a promise or a line.
+    pub(crate) fn figure(&mut self, name: &'static str, value: f64, unit: &'static str) {
+        if let Some(chapter) = self.chapters.last_mut() {
+            chapter.figures.push(Figure { name, value, unit });
+        }
+    }
+
+    /// Keeps a span as a figure, in milliseconds.
+    pub(crate) fn span(&mut self, name: &'static str, span: Duration) {
+        self.figure(name, span.as_secs_f64() * 1_000.0, "ms");
+    }
+
+    /// The end: how many promises there were, and how many were kept. Says whether all were.
+    pub(crate) fn end(&mut self) -> bool {
+        self.settle();
+        let promises = self.chapters.iter().map(|chapter| chapter.promises.len()).sum::<usize>();
+        let kept = |chapter: &Chapter| chapter.promises.iter().filter(|promise| promise.kept).count();
+        let kept = self.chapters.iter().map(kept).sum::<usize>();
+        let seconds = self.clock.now().since(self.began).as_secs_f64();
+        let colour = if kept == promises { GREEN } else { RED };
+        match self.voice {
+            Voice::Terminal => {
+                println!("\n{BOLD}{colour}{promises} promises, {kept} kept{PLAIN}  {DIM}{seconds:.1} s{PLAIN}");
+            }
+            Voice::Plain => println!("\n{promises} promises, {kept} kept, {seconds:.1} s"),
+            Voice::Silent => {
+                let version = env!("CARGO_PKG_VERSION");
+                let whole = Whole { version, seed: self.seed, seconds, promises, kept, chapters: &self.chapters };
+                // Plain data always has a JSON form.
+                println!("{}", serde_json::to_string_pretty(&whole).unwrap_or_default());
+            }
+        }
+        promises > 0 && kept == promises
+    }
+
+    fn note(&mut self, text: &str) {
+        if let Some(chapter) = self.chapters.last_mut() {
+            chapter.notes.push(text.into());
+        }
+    }
+
+    /// Wipes what was being done.
+    fn settle(&mut self) {
+        if self.doing.take().is_some() {
+            print!("\r\x1b[2K");
+        }
+    }
+}
+
+/// A span as people read it: `3.1 ms`, `1.4 s`.
+pub(crate) fn in_words(span: Duration) -> String {
+    let millis = span.as_secs_f64() * 1_000.0;
+    match millis {
+        millis if millis < 10.0 => format!("{millis:.1} ms"),
+        millis if millis < 1_000.0 => format!("{millis:.0} ms"),
+        millis => format!("{:.1} s", millis / 1_000.0),
+    }
+}
+
+const BOLD: &str = "\x1b[1m";
+const DIM: &str = "\x1b[2m";
+const GREEN: &str = "\x1b[32m";
+const RED: &str = "\x1b[31m";
+const PLAIN: &str = "\x1b[0m";
+
+#[cfg(test)]
+mod tests {
+    use ztna_model::millis;
+
+    use super::*;
+
+    #[test]
+    fn spans_in_words() {
+        let rows = [(3, "3.0 ms"), (12, "12 ms"), (999, "999 ms"), (1_400, "1.4 s")];
+        for (span, words) in rows {
+            assert_eq!(in_words(millis(span)), words);
+        }
+    }
+
+    #[test]
+    fn one_broken_promise_breaks_the_tale() {
+        let mut tale = Tale::begin(true, 1);
+        assert!(!tale.end(), "a tale without promises proves nothing");
+        tale.chapter("a", "b");
+        tale.promise(true, "c");
+        assert!(tale.end());
+        tale.promise(false, "d");
+        assert!(!tale.end());
+    }
+}

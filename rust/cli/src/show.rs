@@ -1,0 +1,115 @@
+//! How the connector stands, in words.
+
+use ztna_connector::status::{ProxyStatus, Status};
+use ztna_connector::{Snapshot, State, posture};
+use ztna_model::{Address, Decision, Visible};
+
+use crate::table::Table;
+
+/// Where local applications connect.
+pub(crate) fn proxy(proxy: &ProxyStatus, json: bool) {
+    if json {
+        return print_json(proxy);
+    }
+    let ProxyStatus { address, password } = proxy;
+    println!("Applications reach your work through {address}, by SOCKS5 or HTTP, with this run's password:");
+    println!("  export ALL_PROXY=socks5h://openztna:{password}@{address}");
+}
+
+/// A state that has just been reached, in a line.
+pub(crate) fn state(snapshot: &Snapshot, json: bool) {
+    if json {
+        print_json(snapshot);
+    } else {
+        println!("{}", sentence(snapshot));
+    }
+}
+
+/// Everything.
+pub(crate) fn status(status: &Status, json: bool) {
+    if json {
+        return print_json(status);
+    }
+    println!("{}", sentence(&status.snapshot));
+    resources(&status.snapshot.resources);
+    for peer in &status.plane.peers {
+        let heard = peer.heard_age.map_or("never heard".into(), |age| format!("heard {} s ago", age / 1_000));
+        println!("gateway {}: {heard}, {} B in, {} B out", peer.gateway, peer.rx_bytes, peer.tx_bytes);
+    }
+    println!("datagrams: {}", status.plane.offload);
+    println!("proxy: {}", status.proxy.address);
+}
+
+/// The device's facts, each with its source, tier and age, and what to do about those that fail.
+pub(crate) fn posture(snapshot: &Snapshot, json: bool) {
+    if json {
+        return print_json(&snapshot.facts);
+    }
+    if snapshot.facts_are_preview {
+        println!("The organisation has not graded these yet; this is how they look from here.");
+    }
+    let mut table = Table::new(&["fact", "state", "value", "tier", "source"]);
+    for fact in &snapshot.facts {
+        let value = fact.value.as_ref().map(ToString::to_string).unwrap_or_default();
+        let simulated = if fact.simulated { " (simulated)" } else { "" };
+        table.row([
+            posture::title(fact.kind).to_owned(),
+            fact.state.to_string(),
+            value,
+            u8::from(fact.tier).to_string(),
+            format!("{}{simulated}", fact.source),
+        ]);
+    }
+    table.print("Nothing is known about this device yet.");
+    for fact in &snapshot.facts {
+        let Some(advice) = posture::fix(fact.kind, fact.state) else { continue };
+        println!("\n{}", advice.sentence);
+        advice.steps.iter().for_each(|step| println!("  {step}"));
+    }
+}
+
+fn resources(resources: &[Visible]) {
+    let mut table = Table::new(&["application", "address", "access"]);
+    for visible in resources {
+        let address = match &visible.address {
+            Address::Name(pattern) => pattern.to_string(),
+            Address::Prefix(prefix) => prefix.to_string(),
+        };
+        let access = match &visible.decision {
+            Decision::Granted => "open".into(),
+            Decision::Denied { reason, .. } => format!("denied: {reason}"),
+            Decision::StepUp { .. } => "after a fresher sign-in".into(),
+            Decision::Pending { .. } => "once somebody has approved".into(),
+        };
+        table.row([visible.title.clone(), address, access]);
+    }
+    table.print("There is no application that you may know of.");
+}
+
+/// The state in one sentence.
+fn sentence(snapshot: &Snapshot) -> String {
+    let who = snapshot.person.as_deref().unwrap_or("you");
+    let org = snapshot.title.as_deref().filter(|title| !title.is_empty()).unwrap_or("the organisation");
+    match &snapshot.state {
+        State::SignedOut { .. } => "Signed out.".into(),
+        State::SigningIn => "Signing in: waiting for your browser.".into(),
+        State::AwaitingAdmission { code } => {
+            format!("This device waits to be admitted. Tell whoever does it this code: {code}")
+        }
+        State::CheckingDevice => "Checking this device.".into(),
+        State::Connecting => format!("Connecting to {org}."),
+        State::Connected => format!("Connected to {org} as {who}."),
+        State::Reconnecting => {
+            format!("Reconnecting to {org}. What is open stays open while its leases last.")
+        }
+        State::NeedsAttention => format!("Connected to {org}, and nothing is open: see `openztna posture`."),
+        State::Unreachable => format!("{org} cannot be reached: access is paused."),
+        State::Asleep => format!("{org} is asleep until it is needed."),
+        State::Off => format!("Signed in to {org}. The tunnel is off."),
+    }
+}
+
+fn print_json(value: &impl serde::Serialize) {
+    // Plain data always has a JSON form.
+    println!("{}", serde_json::to_string(value).unwrap_or_default());
+}
