@@ -302,3 +302,6 @@ fn spoken(wanted: &Wanted) -> String {
 
 /// The most names that one session has leases for.
 const MOST_NAMES: usize = 256;
+
+#[cfg(test)]
+mod tests;

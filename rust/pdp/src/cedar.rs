@@ -20,3 +20,5 @@ mod explain; // what would turn a refusal
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod properties;

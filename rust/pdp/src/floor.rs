@@ -227,3 +227,6 @@ pub(crate) fn millis_of(span: Duration) -> u64 {
 
 /// How long a gateway may take to acknowledge a floor before somebody is told.
 const ANSWER: Duration = secs(2);
+
+#[cfg(test)]
+mod tests;

@@ -123,3 +123,6 @@ impl Pdp {
 
 /// The oldest beat that anything is signed on.
 const OLDEST_BEAT: Duration = secs(60);
+
+#[cfg(test)]
+mod tests;

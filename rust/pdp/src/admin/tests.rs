@@ -212,7 +212,8 @@ fn a_preview_says_who_gains_and_who_loses_and_changes_nothing() {
     let mut expected: Vec<_> =
         both(Right::Connect, true).into_iter().chain(both(Right::See, false)).collect();
     let mut gains = names(&open.gains);
-    (expected.sort(), gains.sort());
+    expected.sort();
+    gains.sort();
     assert_eq!((gains, open.losses), (expected, vec![]));
     // Everybody with a fit device keeps the wiki; Ana's session, which has no TPM, loses it.
     let text = r#"forbid(principal, action == Action::"connect", resource)

@@ -252,3 +252,6 @@ pub(crate) fn unknown_group<'a>(
 const CODE: &[u8] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
 const LONGEST_NAME: usize = 64;
 const MOST_GROUPS: usize = 256;
+
+#[cfg(test)]
+mod tests;
