@@ -6,13 +6,20 @@ mod device; // who asks
 mod site; // who serves, and the gateway between them
 
 mod forwarding; // what a lease lets through, and what nothing does
+mod revoking; // how that ends
+mod reaching; // where it may go
+mod stalling; // what happens when somebody does not read
+mod speed; // how fast it goes
+mod darkness; // what strangers hear
+mod enrolling; // how a machine becomes a gateway, and stays one
+mod offline; // leases from a file
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ztna_api::gateway::{EnrolmentToken, FromGateway, LeaseError, ToGateway};
-use ztna_model::{LeaseId, Random as _, Secret, secs};
+use ztna_model::{Lease, LeaseId, Random as _, Secret, secs};
 use ztna_net::clock::Clock;
 use ztna_net::random::SystemRandom;
 use ztna_net::tcp;

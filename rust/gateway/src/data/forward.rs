@@ -13,6 +13,15 @@ use super::thread::DataThread;
 use crate::dial::DialRefusal;
 use crate::order::Dial;
 
+/// How much is handed out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// A turn's worth, and nothing while the port has no room.
+    Turn,
+    /// Whatever there is, even if some of it is lost: somebody has to hear of an end.
+    All,
+}
+
 impl DataThread {
     /// Judges the datagrams that have come, and hands what may pass to the netstack.
     pub(super) fn receive(&mut self, now: Time) -> io::Result<()> {
@@ -57,9 +66,10 @@ impl DataThread {
     }
 
     /// Hands out what the netstack has: news first, so that what they free is already in the packets that follow.
-    pub(super) fn forward(&mut self, most: usize, now: Time) {
-        for _ in 0..most {
-            if self.outgoing.0.is_blocked() {
+    pub(super) fn forward(&mut self, extent: Extent, now: Time) {
+        for packets in 0.. {
+            let pauses = packets >= PACKETS_A_TURN || self.outgoing.0.is_blocked();
+            if pauses && extent == Extent::Turn {
                 return;
             }
             match self.netstack.poll(now) {
@@ -181,6 +191,8 @@ fn is_farewell(packet: &[u8]) -> bool {
     }
 }
 
+/// About what one turn can bring in.
+const PACKETS_A_TURN: usize = 4_096;
 /// A batch is up to 512 KiB. Few, so that a frame that comes meanwhile does not wait long.
 const BATCHES_A_TURN: usize = 2;
 /// What one flow moves before it is the next one's turn.

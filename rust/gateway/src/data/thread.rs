@@ -13,6 +13,7 @@ use ztna_netstack::{Netstack, StreamId};
 use ztna_tunnel::PeerId;
 
 use super::flows::{Flows, Forwarded};
+use super::forward::Extent;
 use super::outgoing::Outgoing;
 use crate::dial::DialRefusal;
 use crate::order::{Dial, Order, SiteSocket};
@@ -80,7 +81,7 @@ impl DataThread {
             self.turn(now)?;
         }
         self.cut(|_| true);
-        self.forward(usize::MAX, Clock.now());
+        self.forward(Extent::All, Clock.now());
         self.gate.finish(&mut self.outgoing);
         self.flush();
         Ok(())
@@ -98,7 +99,7 @@ impl DataThread {
         self.receive(now)?;
         self.move_bytes(now);
         // Those that were cut hear it in this very turn: afterwards their tunnel may be gone.
-        self.forward(if any_cut { usize::MAX } else { PACKETS_A_TURN }, now);
+        self.forward(if any_cut { Extent::All } else { Extent::Turn }, now);
         self.forget_over();
         self.gate.finish(&mut self.outgoing);
         self.flush();
@@ -195,8 +196,6 @@ impl DataThread {
 }
 
 const ORDERS_A_TURN: usize = 256;
-/// How many packets leave in one turn at most: about what one turn can bring in.
-const PACKETS_A_TURN: usize = 4_096;
 /// A few milliseconds' work: as long as a revocation may have to wait for its turn.
 const BYTES_A_TURN: usize = 1 << 20;
 const LONGEST_DATAGRAM: usize = 1 << 16;

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use ztna_api::gateway::{Beat, ENROL_PATH, Enrolled, Hello, List, Offered, RENEW_PATH, STREAM_PATH, Welcome};
 use ztna_api::keyset::{Key, KeySet, KeyState, KeyUse};
 use ztna_api::lease;
-use ztna_model::{Incarnation, Lease, OrgId, OrgString, PublicKey, Signer as _, base64url};
+use ztna_model::{Incarnation, OrgId, OrgString, PublicKey, Signer as _, base64url};
 use ztna_net::keys::Ed25519Key;
 use ztna_net::tls::{self, Admitted, Alpn, IdentitySlot};
 
@@ -38,8 +38,6 @@ pub(super) struct Script {
     pub(super) incarnation: Incarnation,
     /// Tokens that are still good.
     pub(super) tokens: Mutex<Vec<String>>,
-    /// How much of their life certificates have behind them when they are given.
-    pub(super) lived: Mutex<Duration>,
     pub(super) renewals: Mutex<u32>,
 }
 
@@ -90,7 +88,6 @@ impl Broker {
         OrgString { org: self.org.clone(), root: Some(self.script.root.pin()) }
     }
 
-    /// Whether `key` is that of the certificate in a statement of the gateway's.
     pub(super) fn stop(&mut self) {
         self.tasks.abort_all();
     }
@@ -109,7 +106,6 @@ impl Script {
             lease,
             incarnation: Incarnation::random(&mut SystemRandom::new()),
             tokens: Mutex::default(),
-            lived: Mutex::default(),
             renewals: Mutex::default(),
         }
     }
@@ -130,13 +126,17 @@ impl Script {
         lease::sign(&self.lease, lease).unwrap()
     }
 
+    /// A certificate of which so much life is over.
+    pub(super) fn certify(&self, request: &str, lived: Duration) -> String {
+        self.gateways.certify(request, &self.org, GATEWAY, lived)
+    }
+
     fn enrolled(&self, request: &str) -> Enrolled {
-        let lived = *self.lived.lock().unwrap();
         Enrolled {
             org: self.org.clone(),
             gateway: GATEWAY.parse().unwrap(),
             site: "berlin".parse().unwrap(),
-            chain: vec![self.gateways.certify(request, &self.org, GATEWAY, lived)],
+            chain: vec![self.certify(request, Duration::ZERO)],
             keys: self.keys(1),
             listener: self.listener.clone(),
         }
@@ -157,7 +157,6 @@ impl Script {
                 response("200 OK", &serde_json::to_string(&self.enrolled(request)).unwrap())
             }
             RENEW_PATH => {
-                *self.lived.lock().unwrap() = Duration::ZERO;
                 *self.renewals.lock().unwrap() += 1;
                 response("200 OK", &serde_json::to_string(&self.enrolled(request)).unwrap())
             }

@@ -5,10 +5,10 @@ use std::thread;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use ztna_api::gateway::Beat;
 use ztna_gate::Reach;
 use ztna_model::{
-    DecisionId, DeviceId, Epoch, Host, Lease, Limits, Match, Port, Ports, Protocol, Pseudonym, Synthetic,
-    Target,
+    DecisionId, DeviceId, Epoch, Limits, Match, Port, Ports, Protocol, Pseudonym, Synthetic, Target,
 };
 
 use super::broker::{Broker, Link};
@@ -17,6 +17,7 @@ use super::*;
 use crate::config::{Config, UdpBind, UdpConfig};
 use crate::resolver::Resolver;
 use crate::run::{ExitReason, RunError, run_with};
+use crate::status::Plane;
 
 /// A gateway at work under a scripted broker.
 pub(super) struct Site {
@@ -24,7 +25,7 @@ pub(super) struct Site {
     pub(super) broker: Broker,
     pub(super) link: Option<Link>,
     pub(super) home: TempDir,
-    config: Config,
+    pub(super) config: Config,
     running: Option<Running>,
 }
 
@@ -81,12 +82,18 @@ impl Site {
         Self { runtime, broker, link: None, home, config, running: None }
     }
 
+    /// Runs the gateway, and welcomes it.
     pub(super) fn start(&mut self, resolver: Resolver) {
+        self.start_alone(resolver);
+        self.link = Some(self.runtime.block_on(self.broker.stream()));
+    }
+
+    /// Runs the gateway.
+    pub(super) fn start_alone(&mut self, resolver: Resolver) {
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { stopped.await.unwrap_or_default() };
         let ended = self.runtime.spawn(run_with(self.config.clone(), resolver, shutdown));
         self.running = Some(Running { stop, ended });
-        self.link = Some(self.runtime.block_on(self.broker.stream()));
     }
 
     /// Asks the gateway to end.
@@ -110,8 +117,12 @@ impl Site {
 
     /// A lease as the broker would write it, on the gateway's latest beat.
     pub(super) fn lease(&mut self, device: &Device, what: &For) -> Lease {
-        let (org, incarnation) = (self.broker.org.clone(), self.broker.script.incarnation);
         let beat = *self.link().beat.lock().unwrap();
+        self.lease_on(beat, device, what)
+    }
+
+    pub(super) fn lease_on(&self, beat: Beat, device: &Device, what: &For) -> Lease {
+        let (org, incarnation) = (self.broker.org.clone(), self.broker.script.incarnation);
         let target: Target = what.target.parse().unwrap();
         let random = &mut SystemRandom::new();
         Lease {
@@ -154,6 +165,27 @@ impl Site {
         let script = Arc::clone(&self.broker.script);
         let link = self.link.as_mut().unwrap();
         self.runtime.block_on(link.offer(&script, lease))
+    }
+
+    /// The next frame of the gateway's that `is_meant` makes something of.
+    pub(super) fn block_on_frame<T>(&mut self, is_meant: impl FnMut(FromGateway) -> Option<T>) -> T {
+        self.runtime.block_on(self.link.as_mut().unwrap().wait_for(is_meant))
+    }
+
+    /// How the gateway stands once it stands as expected.
+    pub(super) fn status_when(&self, is_so: impl Fn(&Status) -> bool) -> Status {
+        let give_up = Clock.now() + PATIENCE;
+        loop {
+            let status = self.status();
+            if is_so(&status) {
+                return status;
+            }
+            assert!(Clock.now() < give_up, "{status:?}");
+        }
+    }
+
+    pub(super) fn plane_when(&self, is_so: impl Fn(&Plane) -> bool) -> Plane {
+        self.status_when(|status| is_so(&status.plane)).plane
     }
 
     pub(super) fn status(&self) -> Status {
@@ -212,8 +244,4 @@ pub(super) fn udp_echo() -> SocketAddr {
 /// Where nothing listens.
 pub(super) fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-pub(super) fn host(text: &str) -> Host {
-    text.parse().unwrap()
 }
