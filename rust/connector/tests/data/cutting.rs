@@ -24,7 +24,7 @@ async fn is_reset(mut stream: TcpStream) {
 /// Two hundred flows of which every other is at full speed are cut by one decision: none is left at either end once
 /// the data thread has taken its turn, and flows under another lease go on.
 #[tokio::test(flavor = "multi_thread")]
-async fn e20_a_lease_that_ends_cuts_all_of_its_flows_both_ways() {
+async fn e07_a_lease_that_ends_cuts_all_of_its_flows_both_ways() {
     let floods = |mut stream: TcpStream| async move { while stream.write_all(&[1; 10_000]).await.is_ok() {} };
     let world = World::new().await;
     let flood = Leads::To(server(floods).await);
@@ -103,6 +103,20 @@ async fn everything_is_cut_when_rights_are_cleared_or_the_key_is_new() {
     world.gateway.until(|gateway| gateway.reset == 2 && gateway.streams == 0).await;
     let status = world.plane.status().await;
     assert_eq!((status.peers.len(), status.streams, status.flows), (0, 0, 0));
+}
+
+/// More flows than one turn's packets: the reset of each leaves before the tunnel is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn gateways_are_told_of_every_flow_that_is_cut() {
+    const FLOWS: u64 = 300;
+    let world = World::new().await;
+    world.grant(1, echo().await).await;
+    let mut live = Vec::new();
+    for _ in 0..FLOWS {
+        live.push(world.plane.open(inside(1)).await.unwrap());
+    }
+    world.plane.carry_out(Plane::Clear(DenyReason::SignedOut)).await;
+    world.gateway.until(|gateway| gateway.reset == FLOWS && gateway.streams == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,21 +51,22 @@ async fn a_gateway_with_a_new_key_is_a_new_peer() {
 
 /// The same key at another address, and no memory of any session: what it is sent before the next handshake is lost.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gateway_that_has_started_again_is_greeted_again() {
-    let world = World::new().await;
-    world.grant(1, echo().await).await;
-    let mut stream = world.tunnel(1).await;
-    echoes(&mut stream).await;
-    let successor = Gateway::start("gw-1", [2; 32]);
-    successor.know(world.device).await;
-    successor.route(inside(1), echo().await).await;
-    world.gateway.deaf(true).await;
-    world.end(1, DenyReason::Restarted).await;
-    assert!(stream.read(&mut [0; 1]).await.is_err());
-    world.grant_through(&successor, 1).await;
-    let mut stream = world.tunnel(1).await;
-    echoes(&mut stream).await;
-    assert_eq!(successor.standing().await.came, 1);
+async fn a_gateway_that_was_away_is_greeted_again() {
+    for reason in [DenyReason::Restarted, DenyReason::GatewayAway] {
+        let world = World::new().await;
+        world.grant(1, echo().await).await;
+        let mut stream = world.tunnel(1).await;
+        echoes(&mut stream).await;
+        let successor = Gateway::start("gw-1", [2; 32]);
+        successor.know(world.device).await;
+        successor.route(inside(1), echo().await).await;
+        world.gateway.deaf(true).await;
+        world.end(1, reason).await;
+        assert!(stream.read(&mut [0; 1]).await.is_err());
+        world.grant_through(&successor, 1).await;
+        echoes(&mut world.tunnel(1).await).await;
+        assert_eq!(successor.standing().await.came, 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

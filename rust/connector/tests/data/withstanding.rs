@@ -19,7 +19,7 @@ async fn echoes(stream: &mut TcpStream) {
 
 /// Datagrams that are no gateway's change nothing, whatever they look like and wherever they say they come from.
 #[tokio::test(flavor = "multi_thread")]
-async fn d01_garbage_on_the_udp_port_is_counted_and_ignored() {
+async fn garbage_on_the_udp_port_is_counted_and_ignored() {
     let world = World::new().await;
     world.grant(1, echo().await).await;
     let mut stream = world.tunnel(1).await;
