@@ -75,7 +75,8 @@ impl Connection {
                 Ok(Read::Bytes(length))
             }
             Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => {
-                self.readiness.readable = false;
+                // There is no end behind what was read: when it comes, the poller tells.
+                (self.readiness.readable, self.readiness.ended) = (false, false);
                 Ok(Read::Nothing)
             }
             Err(cause) => Err(cause),
