@@ -121,9 +121,8 @@ impl Broker {
         self.handle(Input::Admin(Admin { request, uid: 0, op }), now);
         let position =
             self.outputs.iter().position(|output| matches!(output, Output::Admin(id, _) if *id == request));
-        let outcome = match position.map(|position| self.outputs.remove(position)) {
-            Some(Output::Admin(_, outcome)) => outcome,
-            _ => panic!("an administrator is answered"),
+        let Some(Output::Admin(_, outcome)) = position.map(|position| self.outputs.remove(position)) else {
+            panic!("an administrator is answered")
         };
         self.turn(now, network);
         outcome
@@ -140,7 +139,7 @@ impl Broker {
                 network.send(now, Cable::ToDevice(device, DeviceHears::Answer(call, Ok(response))));
             }
             ToBroker::OpenStream(device, stream, request) => {
-                self.open(device, stream, &request, now, network)
+                self.open(device, stream, &request, now, network);
             }
             ToBroker::Frame(stream, frame) => self.handle(Input::FromDevice(StreamId(stream), *frame), now),
             ToBroker::StreamClosed(stream) => {
@@ -156,7 +155,7 @@ impl Broker {
                 network.send(now, Cable::ToGateway(gateway, GatewayHears::Opened(stream)));
             }
             ToBroker::GatewayFrame(stream, frame) => {
-                self.handle(Input::FromGateway(StreamId(stream), *frame), now)
+                self.handle(Input::FromGateway(StreamId(stream), *frame), now);
             }
             ToBroker::GatewayClosed(stream) => {
                 if self.gateways.remove(&stream).is_some() {

@@ -139,10 +139,10 @@ impl Device {
         }
         match heard {
             DeviceHears::Answer(call, answer) => {
-                self.session.handle_answer(call, answer.map(|answer| *answer), now)
+                self.session.handle_answer(call, answer.map(|answer| *answer), now);
             }
             DeviceHears::StreamOpened(stream) if self.stream == Some(stream) => {
-                self.session.handle_stream_opened(now)
+                self.session.handle_stream_opened(now);
             }
             DeviceHears::Frame(stream, frame) if self.stream == Some(stream) => {
                 self.heard_frames.push((*frame).clone());
