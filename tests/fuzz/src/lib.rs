@@ -38,7 +38,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "packet", corpus: &["packet", "netstack"], run: packet },
     Target { name: "proxy", corpus: &["proxy"], run: proxy },
     Target { name: "frames", corpus: &["api/frames"], run: frames },
-    Target { name: "signed", corpus: &["api/signed", "gate"], run: signed },
+    Target { name: "signed", corpus: &["api/signed"], run: signed },
     Target { name: "admin", corpus: &["api/admin"], run: admin_lines },
     Target { name: "facts", corpus: &["posture"], run: facts },
     Target { name: "certificate", corpus: &["net"], run: certificate },
