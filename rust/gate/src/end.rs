@@ -32,6 +32,7 @@ impl Gate {
         self.look(rule.lease, None);
         let Some(Held { lease, peer, .. }) = self.leases.remove(&rule.lease) else { return };
         self.peers.remove(peer, &lease);
+        self.schedule.remove_life(lease.ttl);
         let ended = EndedFrame { lease: lease.id, reason };
         self.outbox.push_back(Output::Cut { peer, lease: lease.id, flows, reason });
         // What the device is told inside the tunnel reads like what the broker is told.

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ztna_api::gateway::{Beat, Renew};
@@ -12,6 +12,8 @@ pub(crate) struct Schedule {
     pub(crate) next_beat: Option<Time>,
     /// INVARIANT: each held lease's `look_at`, and nothing else.
     looks: BTreeSet<(Time, LeaseId)>,
+    /// INVARIANT: each held lease's life, in milliseconds, and how many have it.
+    lives: BTreeMap<u64, usize>,
 }
 
 impl Schedule {
@@ -19,6 +21,25 @@ impl Schedule {
     pub(crate) fn next(&self) -> Option<Time> {
         let look = self.looks.first().map(|(at, _)| *at);
         [self.next_beat, look].into_iter().flatten().min()
+    }
+
+    /// A lease that lives for so long came.
+    pub(crate) fn add_life(&mut self, ttl: u64) {
+        *self.lives.entry(ttl).or_default() += 1;
+    }
+
+    /// A lease that lived for so long is gone.
+    pub(crate) fn remove_life(&mut self, ttl: u64) {
+        if let Some(times) = self.lives.get_mut(&ttl) {
+            *times -= 1;
+            if *times == 0 {
+                self.lives.remove(&ttl);
+            }
+        }
+    }
+
+    fn between_beats(&self) -> Duration {
+        self.lives.keys().next().map_or(SLOWEST_BEAT, |ttl| between_beats(*ttl))
     }
 
     fn due(&self, now: Time) -> Option<LeaseId> {
@@ -30,7 +51,8 @@ impl Gate {
     /// Asks for the renewal of leases at their half-life, all together, if their device still sends something.
     pub(crate) fn ask_for_renewals(&mut self) {
         let mut asked = Vec::new();
-        while let Some(lease) = self.schedule.due(self.now) {
+        for _ in 0..MOST_LOOKS {
+            let Some(lease) = self.schedule.due(self.now) else { break };
             let is_in_use = self.is_in_use(lease);
             self.look_again(lease, is_in_use);
             asked.extend(is_in_use.then_some(lease));
@@ -85,7 +107,7 @@ impl Gate {
 
     /// Tells the broker this gateway's clock: leases are signed on it.
     pub(crate) fn beat(&mut self) {
-        self.schedule.next_beat = Some(self.now + self.beat_every());
+        self.schedule.next_beat = Some(self.now + self.schedule.between_beats());
         self.tell(self.clock());
     }
 
@@ -106,10 +128,6 @@ impl Gate {
     /// This run and its clock.
     pub fn clock(&self) -> Beat {
         Beat { run: self.config.run, now: self.now.as_millis() }
-    }
-
-    fn beat_every(&self) -> Duration {
-        self.leases.values().map(|held| held.lease.ttl).min().map_or(SLOWEST_BEAT, between_beats)
     }
 }
 
@@ -134,5 +152,8 @@ const FASTEST_BEAT: Duration = millis(100);
 const LOOK_AGAIN: Duration = secs(1);
 const TOGETHER: Duration = millis(100);
 
+/// How many leases are looked at in a batch; packets go before the others.
+const MOST_LOOKS: usize = 256;
+
 /// So that the answer, which is checked in one go, holds up packets for a few milliseconds at most.
-const MOST_IN_ONE: usize = 64;
+const MOST_IN_ONE: usize = 32;

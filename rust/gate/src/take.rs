@@ -197,6 +197,7 @@ impl Gate {
         };
         self.datapath.table.insert(rule).map_err(|_| LeaseError::TooMany)?;
         self.peers.add(peer, &lease);
+        self.schedule.add_life(lease.ttl);
         let (id, look_at) = (lease.id, first_look(&lease, self.now));
         self.leases.insert(id, Held { lease, peer, look_at: None, is_asked_for: false });
         self.look(id, Some(look_at));
@@ -208,6 +209,8 @@ impl Gate {
         let (id, deadline, look_at) = (lease.id, lease.deadline(), first_look(&lease, self.now));
         let Some(held) = self.leases.get_mut(&id) else { return };
         let has_same_times = (held.lease.at, held.lease.ttl) == (lease.at, lease.ttl);
+        self.schedule.add_life(lease.ttl);
+        self.schedule.remove_life(held.lease.ttl);
         held.lease = lease;
         if !has_same_times {
             held.is_asked_for = false;

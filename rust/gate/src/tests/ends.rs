@@ -25,7 +25,8 @@ fn two() -> (Site, Device, [Draft; 2]) {
 
 #[test]
 fn p5_5_every_end_cuts_the_flows_and_tells_device_and_broker_once() {
-    let ways: [(&str, fn(&mut Site, &Draft), DenyReason); 6] = [
+    type Way = fn(&mut Site, &Draft);
+    let ways: [(&str, Way, DenyReason); 6] = [
         ("over", |site, _| site.after(TTL), DenyReason::LeaseExpired),
         (
             "ended",

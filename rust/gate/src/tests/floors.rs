@@ -26,9 +26,9 @@ fn busy() -> (Site, [Device; 2], [Draft; 3]) {
 }
 
 fn acknowledged(site: &Site) -> Vec<u64> {
-    let held = |frame: &FromGateway| match frame {
-        FromGateway::FloorHeld(FloorHeld { epoch, .. }) => Some(epoch.0),
-        _ => None,
+    let held = |frame: &FromGateway| {
+        let FromGateway::FloorHeld(FloorHeld { epoch, .. }) = frame else { return None };
+        Some(epoch.0)
     };
     site.told.iter().filter_map(held).collect()
 }
@@ -82,7 +82,8 @@ fn p5_6_a_floor_holds_for_the_very_next_packet_of_its_batch() {
 
 #[test]
 fn p5_6_what_is_to_be_kept_has_to_hold_by_itself() {
-    let spoil: [(&str, fn(&mut Draft)); 5] = [
+    type Spoil = fn(&mut Draft);
+    let spoil: [(&str, Spoil); 5] = [
         ("a signature of nobody's", |draft| draft.edit = flipped_signature),
         ("an epoch below the floor", |draft| draft.lease.epoch = Epoch(1)),
         ("a life that is over", |draft| draft.lease.ttl = 1),

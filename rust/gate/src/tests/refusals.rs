@@ -14,7 +14,9 @@ use super::site::{Device, Site, TTL};
 use LeaseError::*;
 
 /// What is changed, and what the gate says to that.
-pub(super) type Row = (&'static str, fn(&mut Site, &mut Draft), Result<(), LeaseError>);
+pub(super) type Row = (&'static str, Change, Result<(), LeaseError>);
+
+type Change = fn(&mut Site, &mut Draft);
 
 pub(super) fn check(rows: &[Row]) {
     for (name, change, expected) in rows {
@@ -231,7 +233,7 @@ fn p5_3_every_refusal_has_a_row() {
 /// Two things are wrong, and the one that is checked first is named.
 #[test]
 fn p5_3_the_order_of_checks() {
-    let order: &[(LeaseError, fn(&mut Site, &mut Draft))] = &[
+    let order: &[(LeaseError, Change)] = &[
         (BadSignature, |_, draft| draft.edit = flipped_signature),
         (WrongOrg, |_, draft| draft.lease.org = "https://other.example".parse().unwrap()),
         (WrongGateway, |_, draft| draft.lease.gw = "gw-2".parse().unwrap()),

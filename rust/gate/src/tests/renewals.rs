@@ -5,16 +5,14 @@ use std::time::Duration;
 use ztna_api::gateway::{BeatPlease, FromGateway, Offered, Renew, Renewed};
 use ztna_model::{DenyReason, LeaseId, Time, millis, secs};
 
-use super::draft::Draft;
+use super::draft::{Draft, named};
 use super::site::{Came, Device, RUN, START, Site, TTL, flow, to_app};
 
 /// When renewals were asked for, and which.
 pub(super) fn asked(site: &Site) -> Vec<(Duration, Vec<LeaseId>)> {
-    let renew = |frame: &FromGateway| match frame {
-        FromGateway::Renew(Renew { beat, leases }) => {
-            Some((Time::from_millis(beat.now).since(START), leases.clone()))
-        }
-        _ => None,
+    let renew = |frame: &FromGateway| {
+        let FromGateway::Renew(Renew { beat, leases }) = frame else { return None };
+        Some((Time::from_millis(beat.now).since(START), leases.clone()))
     };
     site.told.iter().filter_map(renew).collect()
 }
@@ -134,14 +132,38 @@ fn p5_4_requests_are_of_a_size_whose_answer_holds_nothing_up() {
     let mut site = Site::with_room_for(1_000);
     let device = Device::new(1);
     let statement = Draft::new(&site, &device, 0);
-    for number in 0..130 {
+    for number in 0..70 {
         let mut draft = Draft::new(&site, &device, number);
         draft.lease.holder = statement.lease.holder.clone();
         site.offer(&draft).unwrap();
     }
     site.run(secs(61));
     let sizes: Vec<usize> = asked(&site).iter().map(|(_, leases)| leases.len()).collect();
-    assert_eq!(sizes, [64, 64, 2]);
+    assert_eq!(sizes, [32, 32, 6]);
+}
+
+#[test]
+fn p5_4_of_very_many_leases_that_are_due_together_packets_wait_for_a_few_at_a_time() {
+    let mut site = Site::with_room_for(1_000);
+    let device = Device::new(1);
+    let statement = Draft::new(&site, &device, 0);
+    for number in 0..600_u16 {
+        let mut draft = Draft::new(&site, &device, 0);
+        draft.lease.id.0[2..4].copy_from_slice(&number.to_be_bytes());
+        draft.lease.rule.covers = named(&format!("n{number}.demo"), number);
+        draft.lease.holder = statement.lease.holder.clone();
+        site.offer(&draft).unwrap();
+    }
+    site.told.clear();
+    for expected in [256, 256, 88, 0] {
+        let before: usize = asked(&site).iter().map(|(_, leases)| leases.len()).sum();
+        site.now = START + secs(61);
+        site.after(secs(0));
+        let asked: Vec<LeaseId> = asked(&site).into_iter().flat_map(|(_, leases)| leases).collect();
+        assert_eq!(asked.len() - before, expected);
+        assert_eq!(site.gate.next_wake().is_some_and(|wake| wake <= site.now), asked.len() < 600);
+        assert!(asked.is_sorted(), "each is asked for once");
+    }
 }
 
 #[test]

@@ -138,11 +138,7 @@ impl Site {
     pub(super) fn offer(&mut self, draft: &Draft) -> Result<(), LeaseError> {
         let before = self.told.len();
         self.hear(Offered { lease: draft.text(self), carriers: vec![] });
-        let answers = self.told.iter().skip(before).filter_map(|frame| match frame {
-            FromGateway::Held(held) => Some((Some(held.lease), Ok(()))),
-            FromGateway::Declined(declined) => Some((declined.lease, Err(declined.code))),
-            _ => None,
-        });
+        let answers = self.told.iter().skip(before).filter_map(answer);
         let [(lease, answer)] = answers.collect::<Vec<_>>()[..] else {
             panic!("one answer: {:?}", self.told)
         };
@@ -200,7 +196,7 @@ impl Site {
             match output {
                 Output::Tell(frame) => self.told.push(*frame),
                 Output::Cut { peer, lease, flows, reason } => {
-                    self.cuts.push(Cut { peer, lease, flows, reason })
+                    self.cuts.push(Cut { peer, lease, flows, reason });
                 }
                 Output::KeysRefused(_) => self.refused_keys += 1,
             }
@@ -236,9 +232,9 @@ impl Site {
     }
 
     pub(super) fn ended(&self) -> Vec<(LeaseId, DenyReason)> {
-        let ended = |frame: &FromGateway| match frame {
-            FromGateway::Ended(ended) => Some((ended.lease, ended.reason)),
-            _ => None,
+        let ended = |frame: &FromGateway| {
+            let FromGateway::Ended(ended) = frame else { return None };
+            Some((ended.lease, ended.reason))
         };
         self.told.iter().filter_map(ended).collect()
     }
@@ -384,6 +380,15 @@ impl Device {
         let text = |bytes: &Vec<u8>| String::from_utf8(parse(bytes).unwrap().payload().to_vec()).unwrap();
         notices.iter().map(text).collect()
     }
+}
+
+/// What a frame says of an offer, if it does.
+fn answer(frame: &FromGateway) -> Option<(Option<LeaseId>, Result<(), LeaseError>)> {
+    if let FromGateway::Declined(declined) = frame {
+        return Some((declined.lease, Err(declined.code)));
+    }
+    let FromGateway::Held(held) = frame else { return None };
+    Some((Some(held.lease), Ok(())))
 }
 
 fn is_notice(bytes: &[u8]) -> bool {
