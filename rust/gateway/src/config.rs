@@ -218,13 +218,14 @@ mod tests {
         let documented: Config = toml::from_str(Config::DOCUMENTED).unwrap();
         assert_eq!(documented, Config::default());
         // With every example in the place of the default above it, each line is still understood.
-        let examples = |line: &&str| line.starts_with("#: ");
-        let named = |line: &str| line.split_once(" = ").map(|(key, _)| key.to_owned());
-        let replaced: Vec<Option<String>> =
-            Config::DOCUMENTED.lines().filter(examples).map(|line| named(&line[3..])).collect();
+        let key = |line: &str| line.split_once(" = ").map(|(key, _)| key.to_owned());
+        let examples = Config::DOCUMENTED.lines().filter_map(|line| line.strip_prefix("#: "));
+        let replaced: Vec<Option<String>> = examples.map(key).collect();
+        let stays =
+            |line: &&str| line.starts_with('#') || key(line).is_none() || !replaced.contains(&key(line));
         let all: Vec<&str> = Config::DOCUMENTED
             .lines()
-            .filter(|line| named(line).is_none() || line.starts_with('#') || !replaced.contains(&named(line)))
+            .filter(stays)
             .map(|line| line.strip_prefix("#: ").unwrap_or(line))
             .collect();
         let config: Config = toml::from_str(&all.join("\n")).unwrap();

@@ -191,7 +191,7 @@ impl Control {
                         self.order(frame).await?;
                     }
                 }
-                Some(frame) = self.told.recv() => send(&mut socket, frame).await?,
+                Some(frame) = self.told.recv() => self.say(&mut socket, frame).await?,
                 _ = pings.tick() => ping(&mut socket, heard).await?,
                 _ = looks.tick() => {
                     let found = self.carriers(brokers);
@@ -208,6 +208,19 @@ impl Control {
                 }
             }
         }
+    }
+
+    /// Says `frame` and whatever else has been put by since, in one go.
+    async fn say(&mut self, socket: &mut Socket, frame: FromGateway) -> Result<(), ControlError> {
+        let mut next = Some(frame);
+        let saying = async {
+            while let Some(frame) = next {
+                socket.feed(Message::text(frame.write())).await?;
+                next = self.told.try_recv().ok();
+            }
+            socket.flush().await
+        };
+        Ok(timeout(SILENCE, saying).await.map_err(|_| ControlError::Silent)??)
     }
 
     async fn order(&self, frame: ToGateway) -> Result<(), ControlError> {

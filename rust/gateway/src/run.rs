@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use ztna_api::gateway::FromGateway;
 use ztna_datapath::{Datapath, Side};
-use ztna_gate::Gate;
+use ztna_gate::{Gate, Reach};
 use ztna_model::{GatewayId, OrgId, OrgString, Random as _, RootHash, RunId, Secret, secs};
 use ztna_net::clock::Clock;
 use ztna_net::inbox::Post;
@@ -90,6 +90,9 @@ pub(crate) async fn run_with(
 ) -> Result<ExitReason, RunError> {
     if let Some(what) = config.contradiction() {
         return Err(RunError::Config(what));
+    }
+    if config.reach == Reach::default() {
+        tracing::warn!("`reach` is empty: this gateway may go nowhere");
     }
     raise_descriptor_limit();
     let home = Home::open(&config.state_dir)?;

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -49,6 +50,7 @@ pub(super) struct Link {
     frames: mpsc::UnboundedReceiver<FromGateway>,
     out: mpsc::UnboundedSender<ToGateway>,
     pump: AbortHandle,
+    frozen: Arc<AtomicBool>,
 }
 
 impl Broker {
@@ -204,6 +206,11 @@ impl Link {
         self.say(List { live });
     }
 
+    /// Leaves the stream open and says nothing any more, not even to a ping: a broker that is cut off.
+    pub(super) fn freeze(&self) {
+        self.frozen.store(true, Ordering::SeqCst);
+    }
+
     /// Breaks the stream, as the end of a broker's process would.
     pub(super) fn kill(self) {
         self.pump.abort();
@@ -250,9 +257,8 @@ async fn serve_gateways(listener: TcpListener, script: Arc<Script>, opened: mpsc
 async fn upgrade(stream: &mut TlsStream<TcpStream>, head: &str) {
     let key = head
         .lines()
-        .find_map(|line| {
-            line.to_ascii_lowercase().starts_with("sec-websocket-key:").then(|| line[18..].trim())
-        })
+        .filter_map(|line| line.split_once(':'))
+        .find_map(|(name, value)| name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim()))
         .unwrap();
     let accept = derive_accept_key(key.as_bytes());
     let answer = format!(
@@ -269,8 +275,13 @@ async fn open(mut socket: WebSocketStream<TlsStream<TcpStream>>, links: &mut Joi
     let (tell, frames) = mpsc::unbounded_channel();
     let (out, mut outgoing) = mpsc::unbounded_channel::<ToGateway>();
     let latest = Arc::clone(&beat);
+    let frozen = Arc::new(AtomicBool::new(false));
+    let is_frozen = Arc::clone(&frozen);
     let pump = links.spawn(async move {
         loop {
+            if is_frozen.load(Ordering::SeqCst) {
+                return std::future::pending().await;
+            }
             tokio::select! {
                 message = socket.next() => match message {
                     Some(Ok(Message::Text(text))) => {
@@ -293,7 +304,7 @@ async fn open(mut socket: WebSocketStream<TlsStream<TcpStream>>, links: &mut Joi
             }
         }
     });
-    Some(Link { hello, beat, frames, out, pump })
+    Some(Link { hello, beat, frames, out, pump, frozen })
 }
 
 async fn read_request(stream: &mut TlsStream<TcpStream>) -> Option<(String, serde_json::Value)> {

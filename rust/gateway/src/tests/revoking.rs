@@ -1,7 +1,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ztna_api::gateway::{Floor, Over};
 use ztna_model::{DenyReason, Epoch, Protocol, Time, millis};
@@ -192,65 +192,102 @@ fn a_stream_that_breaks_is_opened_again_and_the_flows_live_on() {
     device.reset(stream);
 }
 
-/// One flow downloads as fast as it can while a thousand others are open; then a floor cuts them all.
+#[test]
+fn a_broker_that_is_cut_off_is_noticed_within_twenty_seconds() {
+    let mut site = Site::new(&[]);
+    site.link().freeze();
+    site.link().say(ztna_api::gateway::BeatPlease {});
+    let begun = Clock.now();
+    let again = site.runtime.block_on(async { tokio::time::timeout(secs(30), site.broker.stream()).await });
+    let noticed = Clock.now().since(begun);
+    assert!(again.is_ok() && noticed < secs(20), "{noticed:?}");
+}
+
+/// One flow downloads and one uploads as fast as they can while a thousand others are open; then a floor cuts them all.
 #[test]
 fn e07_after_the_floor_no_byte_reaches_the_application_or_the_device() {
     const OTHERS: usize = 1_000;
     let (many, counts) = counting();
-    let sent = Arc::new(AtomicU64::new(0));
-    let last = Arc::new(Mutex::new(Time::ZERO));
-    let (their_sent, their_last) = (Arc::clone(&sent), Arc::clone(&last));
-    let source = application(move |mut stream: TcpStream| {
-        let chunk = [7; 1 << 16];
-        while stream.write_all(&chunk).is_ok() {
-            their_sent.fetch_add(chunk.len() as u64, Ordering::SeqCst);
+    let source = application(|mut stream: TcpStream| while stream.write_all(&[7; 1 << 16]).is_ok() {});
+    let last_heard = Arc::new(Mutex::new(Time::ZERO));
+    let heard = Arc::clone(&last_heard);
+    let sink = application(move |mut stream: TcpStream| {
+        let mut chunk = [0; 1 << 16];
+        while let Ok(1..) = stream.read(&mut chunk) {
+            *heard.lock().unwrap() = Clock.now();
         }
-        *their_last.lock().unwrap() = Clock.now();
     });
-    let mut site = Site::new(&[&many.to_string(), &source.to_string()]);
+    let mut site = Site::new(&[&many.to_string(), &source.to_string(), &sink.to_string()]);
     let mut device = site.device();
-    site.grant(&device, &For::tcp(1, many));
-    site.grant(&device, &For::tcp(2, source));
+    for (index, application) in (1..).zip([many, source, sink]) {
+        site.grant(&device, &For::tcp(index, application));
+    }
     let streams = open(&mut device, 1, OTHERS);
-    let download = device.dial(Protocol::Tcp, 2, 80);
-    device.connected(download);
-    let mut room = vec![0; 1 << 18];
-    let mut got = 0;
-    device.until(|device| {
-        got += device.netstack.recv(download, &mut room);
-        (got > 8 << 20).then_some(())
-    });
+    let mut load = Load::begin(&mut device);
+    device.until(|device| (load.carry(device) > 16 << 20).then_some(()));
 
     let said = Clock.now();
     site.link().say(Floor { sid: device.sid, epoch: Epoch(2), keep: vec![], reason: DenyReason::Held });
-    // It goes on reading: what still comes, comes from before.
     let mut last_byte = said;
     device.until(|device| {
-        let more = device.netstack.recv(download, &mut room);
-        if more > 0 {
+        let before = load.down_bytes;
+        load.carry(device);
+        if load.down_bytes > before {
             last_byte = Clock.now();
         }
-        device
-            .events
-            .iter()
-            .any(|(whose, event)| *whose == download && matches!(event, Event::Reset(_)))
-            .then_some(())
+        load.is_cut(device).then_some(())
     });
-    for stream in &streams {
-        device.reset(*stream);
-    }
-    let cut_at_device = Clock.now();
+    streams.iter().for_each(|stream| device.reset(*stream));
+    let all_cut = Clock.now();
     counts.await_resets(OTHERS);
-    let cut_at_site = Clock.now();
+    let all_reset = Clock.now();
     site.block_on_frame(|frame| matches!(frame, FromGateway::FloorHeld(_)).then_some(()));
+    let last_heard = *last_heard.lock().unwrap();
     println!(
-        "last byte at the device {:?}, the last of {OTHERS} flows at the device {:?}, at the site {:?}",
+        "after the floor was said: last byte at the application {:?}, at the device {:?}; the last of {OTHERS} flows \
+         cut at the device {:?}, at the application {:?}",
+        last_heard.since(said),
         last_byte.since(said),
-        cut_at_device.since(said),
-        cut_at_site.since(said)
+        all_cut.since(said),
+        all_reset.since(said)
     );
-    assert!(cut_at_device.since(said) < secs(2) && cut_at_site.since(said) < secs(2));
-    let total = sent.load(Ordering::SeqCst);
-    assert!(total > 8 << 20);
+    assert!(all_reset.since(said) < secs(2) && last_heard.since(said) < secs(1));
     assert_eq!(site.status().plane.flows, 0);
+    // Nothing comes after the end.
+    let before = load.down_bytes;
+    device.idle_until(Clock.now() + millis(100));
+    load.carry(&mut device);
+    assert_eq!(load.down_bytes, before);
+}
+
+/// A download from number 2 and an upload to number 3.
+struct Load {
+    down: StreamId,
+    up: StreamId,
+    down_bytes: usize,
+    up_bytes: usize,
+    room: Vec<u8>,
+}
+
+impl Load {
+    fn begin(device: &mut Device) -> Self {
+        let (down, up) = (device.dial(Protocol::Tcp, 2, 80), device.dial(Protocol::Tcp, 3, 80));
+        device.connected(down);
+        device.connected(up);
+        Self { down, up, down_bytes: 0, up_bytes: 0, room: vec![7; 1 << 18] }
+    }
+
+    /// Reads and writes what it can; returns how much the slower of the two has carried.
+    fn carry(&mut self, device: &mut Device) -> usize {
+        self.down_bytes += device.netstack.recv(self.down, &mut self.room);
+        self.up_bytes += device.netstack.send(self.up, &self.room);
+        self.down_bytes.min(self.up_bytes)
+    }
+
+    fn is_cut(&self, device: &Device) -> bool {
+        let cut = |stream| {
+            device.events.iter().any(|(whose, event)| *whose == stream && matches!(event, Event::Reset(_)))
+        };
+        cut(self.down) && cut(self.up)
+    }
 }
