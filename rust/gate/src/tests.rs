@@ -12,3 +12,4 @@ mod renewals; // when the broker hears of this gateway
 mod ends; // when a lease is over
 mod packets; // what devices try
 mod model; // that the gate does what a plain list of leases would do
+mod corpus; // recorded leases and frames

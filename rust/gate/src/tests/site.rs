@@ -6,7 +6,7 @@ use ztna_api::key;
 use ztna_api::keyset::{Key, KeySet, KeyState, KeyUse};
 use ztna_datapath::{Datagrams, Datapath, Opened, Side};
 use ztna_model::{
-    Carrier, DenyReason, Epoch, Flow, Incarnation, Inner, LeaseId, Protocol, Random, RunId, Secret,
+    Carrier, DenyReason, Epoch, Flow, Incarnation, Inner, LeaseId, Protocol, Random, RootHash, RunId, Secret,
     SessionId, Signer as _, Time, WgPublic, millis, secs,
 };
 use ztna_net::keys::{Ed25519Key, P256Key};
@@ -101,18 +101,8 @@ impl Site {
     }
 
     fn made_of(broker: Broker, run: RunId, most_leases: usize) -> Self {
-        let config = Config {
-            org: "https://acme.example".parse().unwrap(),
-            gateway: "gw-1".parse().unwrap(),
-            run,
-            root: key::root_hash(&broker.root.public_key()),
-            reach: reach(&["10.0.0.0/8", "*.internal", "127.0.0.1:8080"]),
-            most_leases,
-            serves_own_machine: false,
-        };
-        let tunnel = Tunnel::new(&gateway_secret(), Tunnel::DEFAULT_MTU, START);
-        let datapath = Datapath::new(Side::Gateway, tunnel, Table::new([2; 16], Limits::GATEWAY));
-        let mut gate = Gate::new(config, datapath, Box::new(Count(0)));
+        let root = key::root_hash(&broker.root.public_key());
+        let mut gate = gate(root, run, most_leases);
         gate.begin_batch(START, &mut Wire::default());
         let (told, cuts, sent) = (Vec::new(), Vec::new(), Vec::new());
         Self { gate, broker, now: START, told, cuts, refused_keys: 0, sent }
@@ -238,6 +228,22 @@ impl Site {
         };
         self.told.iter().filter_map(ended).collect()
     }
+}
+
+/// A gateway that knows its root, and nobody who has shown it yet.
+pub(super) fn gate(root: RootHash, run: RunId, most_leases: usize) -> Gate {
+    let config = Config {
+        org: "https://acme.example".parse().unwrap(),
+        gateway: "gw-1".parse().unwrap(),
+        run,
+        root,
+        reach: reach(&["10.0.0.0/8", "*.internal", "127.0.0.1:8080"]),
+        most_leases,
+        serves_own_machine: false,
+    };
+    let tunnel = Tunnel::new(&gateway_secret(), Tunnel::DEFAULT_MTU, START);
+    let datapath = Datapath::new(Side::Gateway, tunnel, Table::new([2; 16], Limits::GATEWAY));
+    Gate::new(config, datapath, Box::new(Count(0)))
 }
 
 impl Broker {
