@@ -244,8 +244,6 @@ pub(crate) fn is(packet: &Packet<'_>, flags: TcpFlags) -> bool {
 
 /// The header of a TCP segment.
 pub(crate) fn tcp(packet: &Packet<'_>) -> ztna_packet::Tcp {
-    match packet.content() {
-        Content::Tcp(tcp) => tcp,
-        other => panic!("not TCP: {other:?}"),
-    }
+    let Content::Tcp(tcp) = packet.content() else { panic!("not TCP: {packet:?}") };
+    tcp
 }
