@@ -1,3 +1,5 @@
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -134,7 +136,9 @@ impl Follower {
 
     /// The frames that a broker would send: keys, then leases, then which of all live.
     fn frames(&self) -> Result<Vec<ToGateway>, FileError> {
-        let file: LeaseFile = wire::read(&std::fs::read(&self.path)?, ToGateway::LONGEST)?;
+        let mut text = Vec::new();
+        File::open(&self.path)?.take(ToGateway::LONGEST as u64 + 1).read_to_end(&mut text)?;
+        let file: LeaseFile = wire::read(&text, ToGateway::LONGEST)?;
         let set = KeySet::verify(&file.keys, &self.identity.org, &self.root, 0)?;
         let live: Result<Vec<LeaseId>, FileError> = (1..)
             .zip(&file.leases)

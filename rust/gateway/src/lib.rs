@@ -20,6 +20,8 @@ pub use config::{LeasesConfig, LimitsConfig, UdpBind, UdpConfig};
 mod run; // a gateway's life: start here
 pub use run::{ExitReason, RunError, run};
 
+mod role; // who it is, and where its leases come from
+
 mod data; // the data thread
 mod order; // what tasks and data thread ask of each other
 
@@ -27,7 +29,8 @@ mod dial; // flows to sockets, under what may be reached
 pub use dial::DialRefusal;
 mod resolver; // who says what a name stands for
 
-mod control; // the stream to the broker
+mod control; // the talk with the broker
+mod stream; // the WebSocket that it takes place on
 mod backoff; // how long to wait before another try
 mod carriers; // where devices can send datagrams to
 

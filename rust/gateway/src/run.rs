@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use ztna_api::gateway::FromGateway;
 use ztna_datapath::{Datapath, Side};
 use ztna_gate::{Gate, Reach};
-use ztna_model::{GatewayId, OrgId, OrgString, Random as _, RootHash, RunId, Secret, secs};
+use ztna_model::{Random as _, RootHash, RunId, Secret, secs};
 use ztna_net::clock::Clock;
 use ztna_net::inbox::Post;
 use ztna_net::keys::{KeyError, P256Key};
@@ -35,6 +35,7 @@ use crate::home::{Home, HomeError};
 use crate::order::Order;
 use crate::renewal::Renewal;
 use crate::resolver::Resolver;
+use crate::role::Role;
 use crate::status::{Identity, Source, StatusDesk};
 
 /// Why a gateway ended without a fault.
@@ -110,41 +111,6 @@ pub(crate) async fn run_with(
     Ok(ExitReason::Asked)
 }
 
-/// Where this gateway's leases come from, and who it is there.
-enum Role {
-    Enrolled { enrolment: Enrolment, key: Secret<Vec<u8>> },
-    File { path: PathBuf, org: OrgId, root: RootHash, gateway: GatewayId },
-}
-
-impl Role {
-    fn find(config: &Config, home: &Home) -> Result<Self, RunError> {
-        if let (Some(path), Some(gateway), Some(OrgString { org, root: Some(root) })) =
-            (&config.leases.file, &config.leases.gateway, &config.org)
-        {
-            let (path, org, gateway) = (path.clone(), org.clone(), gateway.clone());
-            return Ok(Self::File { path, org, root: *root, gateway });
-        }
-        let (enrolment, key) = home.load()?;
-        let enrolled = OrgString { org: enrolment.org.clone(), root: Some(enrolment.root) };
-        match &config.org {
-            Some(said) if said.org != enrolled.org || (said.root.is_some() && said.root != enrolled.root) => {
-                Err(RunError::OtherOrganisation {
-                    configured: said.to_string(),
-                    enrolled: enrolled.to_string(),
-                })
-            }
-            Some(_) | None => Ok(Self::Enrolled { enrolment, key }),
-        }
-    }
-
-    fn who(&self) -> (&OrgId, &RootHash, &GatewayId) {
-        match self {
-            Self::Enrolled { enrolment, .. } => (&enrolment.org, &enrolment.root, &enrolment.gateway),
-            Self::File { org, root, gateway, .. } => (org, root, gateway),
-        }
-    }
-}
-
 /// A gateway at work: its data thread, and the tasks around it.
 struct Running {
     tasks: JoinSet<()>,
@@ -161,40 +127,18 @@ struct Lines {
 
 impl Running {
     fn start(config: &Config, role: Role, home: Home, resolver: Resolver) -> Result<Self, RunError> {
-        let (org, root, gateway) = role.who();
-        let mut random = SystemRandom::new();
-        let run = RunId::random(&mut random);
-        let tunnel = Tunnel::new(&Secret::new(random.array()), Tunnel::DEFAULT_MTU, Clock.now());
-        let identity = Identity {
-            org: org.clone(),
-            gateway: gateway.clone(),
-            run,
-            wg_pub: tunnel.public(),
-            software: SOFTWARE.to_owned(),
-        };
-        let table = Table::new(random.array(), table_limits(&config.limits));
-        let gate_config = ztna_gate::Config {
-            org: org.clone(),
-            gateway: gateway.clone(),
-            run,
-            root: *root,
-            reach: config.reach.clone(),
-            most_leases: config.limits.leases as usize,
-            serves_own_machine: config.udp.bind == UdpBind::Loopback,
-        };
-        let datapath = Datapath::new(Side::Gateway, tunnel, table);
-        let gate = Gate::new(gate_config, datapath, Box::new(SystemRandom::new()));
-        let netstack = Netstack::new(netstack_limits(&config.limits), &mut random);
-
+        let (gate, identity) = gate(config, &role);
+        let netstack = Netstack::new(netstack_limits(&config.limits), &mut SystemRandom::new());
         let mut port = UdpPort::bind_to(config.udp.bind.into(), config.udp.port)?;
+        tracing::info!(offloads = %port.offloads(), "the UDP port is open");
         let facts =
             PortFacts { config: config.udp.clone(), local: port.local_address(), bound: port.bound() };
-        tracing::info!(offloads = %port.offloads(), "the UDP port is open");
         let (mut poller, post, inbox) = Poller::new(Clock, INBOX)?;
         poller.add(&mut port)?;
         let (tell, told) = mpsc::unbounded_channel();
         let (dials, wanted) = mpsc::channel(DIALS);
-        let ended = begin(DataThread::new(Parts { gate, netstack, port, poller, inbox, told: tell, dials }))?;
+        let parts = Parts { gate, netstack, port, poller, inbox, told: tell, dials };
+        let ended = begin(DataThread::new(parts))?;
 
         let mut tasks = JoinSet::new();
         tasks.spawn(Dialler::new(config.reach.clone(), resolver).run(wanted, post.clone()));
@@ -216,6 +160,32 @@ impl Running {
         outcome.map_err(|_| silent())?.map_err(|_| silent())??;
         Ok(())
     }
+}
+
+/// A gate without leases, for a run that begins: with an id and a key that nobody has seen before.
+fn gate(config: &Config, role: &Role) -> (Gate, Identity) {
+    let (org, root, gateway) = role.who();
+    let mut random = SystemRandom::new();
+    let tunnel = Tunnel::new(&Secret::new(random.array()), Tunnel::DEFAULT_MTU, Clock.now());
+    let identity = Identity {
+        org: org.clone(),
+        gateway: gateway.clone(),
+        run: RunId::random(&mut random),
+        wg_pub: tunnel.public(),
+        software: SOFTWARE.to_owned(),
+    };
+    let table = Table::new(random.array(), table_limits(&config.limits));
+    let gate_config = ztna_gate::Config {
+        org: org.clone(),
+        gateway: gateway.clone(),
+        run: identity.run,
+        root: *root,
+        reach: config.reach.clone(),
+        most_leases: config.limits.leases as usize,
+        serves_own_machine: config.udp.bind == UdpBind::Loopback,
+    };
+    let datapath = Datapath::new(Side::Gateway, tunnel, table);
+    (Gate::new(gate_config, datapath, Box::new(random)), identity)
 }
 
 fn begin(data: DataThread) -> io::Result<oneshot::Receiver<io::Result<()>>> {

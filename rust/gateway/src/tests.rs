@@ -13,6 +13,7 @@ mod speed; // how fast it goes
 mod darkness; // what strangers hear
 mod enrolling; // how a machine becomes a gateway, and stays one
 mod offline; // leases from a file
+mod corpus; // files that are understood, and files that are not
 
 use std::net::IpAddr;
 use std::sync::Arc;
