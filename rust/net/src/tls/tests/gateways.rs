@@ -121,7 +121,7 @@ fn f01_a_chain_makes_a_gateway_only_under_its_authority_for_its_organisation_and
     let now = Clock.wall();
     let check =
         |chain: &[Vec<u8>], org: &ztna_model::OrgId| check_gateway_chain(chain, &authority.der(), org, now);
-    assert_eq!(check(&[good.clone()], &ours).unwrap().name.gateway.as_str(), "berlin-1");
+    assert_eq!(check(std::slice::from_ref(&good), &ours).unwrap().name.gateway.as_str(), "berlin-1");
     assert!(matches!(check(&[good], &theirs), Err(ChainError::NotAGateway(PeerError::OtherOrganisation))));
     assert!(matches!(check(&[forged], &ours), Err(ChainError::NotIssued(_))));
     assert!(matches!(check(&[over], &ours), Err(ChainError::NotIssued(_))));
