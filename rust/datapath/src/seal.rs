@@ -29,11 +29,10 @@ impl Datapath {
             Err(_) => Verdict::Deny(DenyReason::UnreadablePacket),
         };
         match verdict {
-            Verdict::Allow(slot) => match self.table.rule(slot).map(|rule| PeerId::from_number(rule.via.0)) {
-                Some(peer) if self.encapsulate(peer, packet, sink) => Sealed::Sent,
-                Some(_) => Sealed::Lost,
-                None => self.deny(DenyReason::NoRule),
-            },
+            Verdict::Allow(slot) => {
+                let sent = self.encapsulate(PeerId::from_number(slot.via().0), packet, sink);
+                if sent { Sealed::Sent } else { Sealed::Lost }
+            }
             Verdict::Ask(slot) => Sealed::Ask(slot),
             Verdict::Deny(reason) => self.deny(reason),
         }

@@ -3,7 +3,6 @@ use ztna_model::{Flow, Protocol};
 use crate::chain::{Chain, Links};
 use crate::index::Index;
 use crate::key::{HashKey, Key};
-use crate::rule::Via;
 use crate::verdict::Slot;
 
 /// The live flows, each with the slot of its rule. Decides nothing: it finds, keeps order by age, and stays in its
@@ -25,10 +24,8 @@ pub(crate) struct Flows {
 #[repr(align(64))]
 pub(crate) struct Entry {
     pub(crate) key: Key,
-    /// The rule it lives under.
+    /// The rule it lives under, and from whom its answers must come.
     pub(crate) slot: Slot,
-    /// From whom its answers must come.
-    pub(crate) via: Via,
     /// The second in which its last packet passed.
     pub(crate) seen: u32,
 }

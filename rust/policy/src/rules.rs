@@ -69,7 +69,7 @@ impl Rules {
         let index = self.vacancy()?;
         let (live, place) = (self.live.get_mut(index as usize)?, self.rules.get_mut(index as usize)?);
         *live = Live { deadline: rule.deadline, last_from_device: now, ..Live::vacant(live.generation) };
-        let slot = Slot { index, generation: live.generation };
+        let slot = Slot { index, generation: live.generation, via: rule.via };
         self.by_lease.insert(rule.lease, index);
         self.by_scope.entry(rule.scope).or_default().rules.insert(index);
         self.by_deadline.insert((rule.deadline, index));
@@ -152,7 +152,8 @@ impl Rules {
 
     pub(crate) fn at(&self, index: u32) -> Option<(Slot, &Rule)> {
         let generation = self.live.get(index as usize)?.generation;
-        Some((Slot { index, generation }, self.rules.get(index as usize)?.as_ref()?))
+        let rule = self.rules.get(index as usize)?.as_ref()?;
+        Some((Slot { index, generation, via: rule.via }, rule))
     }
 
     pub(crate) fn index_of(&self, lease: LeaseId) -> Option<u32> {

@@ -204,8 +204,8 @@ impl Table {
         let Some((slot, rule)) = found.and_then(|index| self.rules.at(index)) else { return NOTHING };
         match rule.effect {
             Effect::Allow => {
-                let (cap, via) = (rule.flows, rule.via);
-                self.open(Entry { key, slot, via, seen: self.second }, cap, bytes)
+                let cap = rule.flows;
+                self.open(Entry { key, slot, seen: self.second }, cap, bytes)
             }
             Effect::Ask => Verdict::Ask(slot),
             Effect::Deny(reason) => Verdict::Deny(reason),
@@ -231,7 +231,7 @@ impl Table {
     #[inline(always)]
     fn answered(&mut self, key: Key, via: Via) -> Option<(u32, Slot)> {
         let (number, entry) = self.flows.find(&self.secret, key)?;
-        (entry.via == via).then_some((number, entry.slot))
+        (entry.slot.via() == via).then_some((number, entry.slot))
     }
 
     fn end_at(&mut self, index: u32, reason: DenyReason) -> Option<Ended> {

@@ -1,6 +1,6 @@
 use ztna_model::{DenyReason, Flow, Time};
 
-use crate::rule::Rule;
+use crate::rule::{Rule, Via};
 
 /// The table's answer to one packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,12 +19,18 @@ pub enum Verdict {
 pub struct Slot {
     pub(crate) index: u32,
     pub(crate) generation: u32,
+    pub(crate) via: Via,
 }
 
 impl Slot {
     /// A small number, below the table's limit of rules. A later rule gets it again, with a different `Slot`.
     pub const fn index(self) -> usize {
         self.index as usize
+    }
+
+    /// Through whom the rule's packets go: known without looking at the rule.
+    pub const fn via(self) -> Via {
+        self.via
     }
 }
 
