@@ -277,15 +277,14 @@ pub struct IsYours {
 
 /// Something a person should know.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "NoticeFields", into = "NoticeFields")]
 pub struct Notice {
     /// What happened.
-    #[serde(flatten)]
     pub event: NoticeEvent,
 }
 
 /// What a person is told of.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NoticeEvent {
     /// Another device of theirs was admitted.
     DeviceAdmitted {
@@ -306,6 +305,58 @@ pub enum NoticeEvent {
         /// What people call it.
         name: String,
     },
+}
+
+/// The fields of all [`NoticeEvent`]s side by side: a frame's own must be known by name.
+#[derive(Serialize, Deserialize)]
+struct NoticeFields {
+    event: NoticeKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device: Option<DeviceId>,
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum NoticeKind {
+    DeviceAdmitted,
+    DeviceWaiting,
+    DeviceCloned,
+}
+
+impl TryFrom<NoticeFields> for Notice {
+    type Error = &'static str;
+
+    fn try_from(fields: NoticeFields) -> Result<Self, Self::Error> {
+        let NoticeFields { event, device, name, code } = fields;
+        let event = match (event, device, code) {
+            (NoticeKind::DeviceAdmitted, ..) => NoticeEvent::DeviceAdmitted { name },
+            (NoticeKind::DeviceCloned, ..) => NoticeEvent::DeviceCloned { name },
+            (NoticeKind::DeviceWaiting, Some(device), Some(code)) => {
+                NoticeEvent::DeviceWaiting { device, name, code }
+            }
+            (NoticeKind::DeviceWaiting, ..) => return Err("a device that waits has an id and shows a code"),
+        };
+        Ok(Self { event })
+    }
+}
+
+impl From<Notice> for NoticeFields {
+    fn from(Notice { event }: Notice) -> Self {
+        match event {
+            NoticeEvent::DeviceAdmitted { name } => {
+                Self { event: NoticeKind::DeviceAdmitted, device: None, name, code: None }
+            }
+            NoticeEvent::DeviceWaiting { device, name, code } => {
+                Self { event: NoticeKind::DeviceWaiting, device: Some(device), name, code: Some(code) }
+            }
+            NoticeEvent::DeviceCloned { name } => {
+                Self { event: NoticeKind::DeviceCloned, device: None, name, code: None }
+            }
+        }
+    }
 }
 
 /// The session is over.

@@ -57,13 +57,13 @@ frames! {
 
 /// Comes first on every stream.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(from = "HelloFields", into = "HelloFields")]
 pub struct Hello {
     /// The organisation.
     pub org: OrgId,
     /// The versions the gateway speaks.
     pub versions: Versions,
     /// This run of the process, and its clock.
-    #[serde(flatten)]
     pub beat: Beat,
     /// The run's WireGuard key.
     pub wg_pub: WgPublic,
@@ -140,9 +140,9 @@ lease_errors! {
 
 /// Asks for leases to be renewed, all at their half-life.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(from = "RenewFields", into = "RenewFields")]
 pub struct Renew {
     /// The gateway's clock, on which the renewals will be signed.
-    #[serde(flatten)]
     pub beat: Beat,
     /// The leases.
     pub leases: Vec<LeaseId>,
@@ -250,7 +250,7 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// Signs the statement with the gateway's key; `chain` is its certificates, leaf first, base64 DER.
+    /// Signs the statement with the gateway's key; `chain` is its certificates, leaf first, base64url DER.
     pub fn sign(&self, signer: &dyn Signer, chain: Vec<String>) -> Result<String, SignError> {
         jws::sign(signer, TYP, self, Header { x5c: chain, ..Header::default() })
     }
@@ -339,6 +339,53 @@ pub struct Enrolled {
 pub struct RenewRequest {
     /// A certificate signing request (PKCS #10, base64url DER).
     pub request: String,
+}
+
+/// The fields of [`Hello`] side by side: a frame's own must be known by name.
+#[derive(Serialize, Deserialize)]
+struct HelloFields {
+    org: OrgId,
+    versions: Versions,
+    run: RunId,
+    now: u64,
+    wg_pub: WgPublic,
+    statement: String,
+    carriers: Vec<Carrier>,
+    software: String,
+}
+
+impl From<HelloFields> for Hello {
+    fn from(fields: HelloFields) -> Self {
+        let HelloFields { org, versions, run, now, wg_pub, statement, carriers, software } = fields;
+        Self { org, versions, beat: Beat { run, now }, wg_pub, statement, carriers, software }
+    }
+}
+
+impl From<Hello> for HelloFields {
+    fn from(hello: Hello) -> Self {
+        let Hello { org, versions, beat: Beat { run, now }, wg_pub, statement, carriers, software } = hello;
+        Self { org, versions, run, now, wg_pub, statement, carriers, software }
+    }
+}
+
+/// The fields of [`Renew`] side by side.
+#[derive(Serialize, Deserialize)]
+struct RenewFields {
+    run: RunId,
+    now: u64,
+    leases: Vec<LeaseId>,
+}
+
+impl From<RenewFields> for Renew {
+    fn from(RenewFields { run, now, leases }: RenewFields) -> Self {
+        Self { beat: Beat { run, now }, leases }
+    }
+}
+
+impl From<Renew> for RenewFields {
+    fn from(Renew { beat: Beat { run, now }, leases }: Renew) -> Self {
+        Self { run, now, leases }
+    }
 }
 
 const TYP: &str = "openztna-gateway+jws";

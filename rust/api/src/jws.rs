@@ -20,7 +20,7 @@ pub struct Header {
     /// The signer's key itself, where possession is what is proven (DPoP).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwk: Option<PublicKey>,
-    /// The signer's certificates, leaf first, base64 DER (RFC 7515, 4.1.6).
+    /// The signer's certificates, leaf first, base64url DER (RFC 7515, 4.1.6, but in the alphabet of everything here).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub x5c: Vec<String>,
     /// Claims that a verifier must understand or refuse the whole.

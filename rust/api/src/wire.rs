@@ -1,7 +1,7 @@
 //! How JSON comes in: bounded in size and depth, and never ignoring what must not be ignored.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, DeserializeOwned, Visitor, value};
+use serde::{Deserialize, Deserializer, Serialize, forward_to_deserialize_any};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -62,16 +62,47 @@ impl Frame {
         Ok(Self { kind, must, fields })
     }
 
-    /// The frame's body as a `T`: unknown fields are ignored unless `must` names them.
+    /// The frame's body as a `T`: unknown fields are ignored, unknown names in `must` are not.
     pub(crate) fn body<T: DeserializeOwned>(self) -> Result<T, WireError> {
-        let mut unknown = Vec::new();
-        let body =
-            serde_ignored::deserialize(Value::Object(self.fields), |path| unknown.push(path.to_string()))
-                .map_err(not_understood)?;
-        match self.must.into_iter().find(|name| unknown.contains(name)) {
-            Some(name) => Err(WireError::UnknownMust(name)),
-            None => Ok(body),
+        if let Some(name) = self.must.iter().find(|name| !Names::of::<T>().contains(&name.as_str())) {
+            return Err(WireError::UnknownMust(cut(name)));
         }
+        T::deserialize(Value::Object(self.fields)).map_err(not_understood)
+    }
+}
+
+/// Reads nothing, and learns by which names a type would have its fields.
+struct Names<'a>(&'a mut &'static [&'static str]);
+
+impl Names<'_> {
+    /// The names of the fields of `T`; none if it is not simply a struct.
+    fn of<T: DeserializeOwned>() -> &'static [&'static str] {
+        let mut names: &'static [&'static str] = &[];
+        let _nothing_is_read = T::deserialize(Names(&mut names));
+        names
+    }
+}
+
+impl<'de> Deserializer<'de> for Names<'_> {
+    type Error = value::Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, value::Error> {
+        *self.0 = fields;
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, value::Error> {
+        Err(de::Error::custom("there is nothing to be read"))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }
 
@@ -88,7 +119,12 @@ pub(crate) fn write_frame(kind: &'static str, body: &impl Serialize) -> String {
 }
 
 fn not_understood(error: serde_json::Error) -> WireError {
-    WireError::NotUnderstood(error.to_string())
+    WireError::NotUnderstood(cut(&error.to_string()))
+}
+
+/// What the other end wrote, cut so that it fills no log.
+pub(crate) fn cut(text: &str) -> String {
+    text.chars().take(LONGEST_QUOTE).collect()
 }
 
 fn check_bounds(bytes: &[u8], longest: usize) -> Result<(), WireError> {
@@ -111,6 +147,8 @@ fn check_bounds(bytes: &[u8], longest: usize) -> Result<(), WireError> {
     }
     Ok(())
 }
+
+const LONGEST_QUOTE: usize = 160;
 
 /// Declares the frames that go one way: an enum with a variant for each message type, and how to read and write it.
 macro_rules! frames {
@@ -138,7 +176,7 @@ macro_rules! frames {
                 let frame = $crate::wire::Frame::read(bytes, Self::LONGEST)?;
                 match frame.kind.as_str() {
                     $($kind => frame.body().map(Self::$variant),)*
-                    _ => Err($crate::wire::WireError::UnknownType(frame.kind)),
+                    _ => Err($crate::wire::WireError::UnknownType($crate::wire::cut(&frame.kind))),
                 }
             }
 
