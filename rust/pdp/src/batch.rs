@@ -12,7 +12,7 @@ pub struct BatchId(pub u64);
 /// it, or nothing.
 ///
 /// Batches take effect in the order of their ids. Several may share a transaction, as long as one whose claim is
-/// taken already goes alone.
+/// taken already fails alone. Whoever answers that a batch is not committed promises that it never will be.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Batch {
     /// The organisation.
@@ -25,7 +25,7 @@ pub struct Batch {
     pub writes: Vec<Write>,
     /// What is written down.
     pub audit: Vec<Entry>,
-    /// Whether the batch is in force already and must be written before others: a revocation.
+    /// Whether nothing waits for it: it takes something away and is in force already, or only writes down.
     pub urgent: bool,
 }
 

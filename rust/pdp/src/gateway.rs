@@ -63,6 +63,12 @@ impl Gateways {
         self.links.get(gateway)?.run.as_ref()
     }
 
+    /// A gateway's stream, and when its clock was last heard.
+    fn pulse(&self, gateway: &GatewayId) -> Option<(StreamId, Time)> {
+        let link = self.links.get(gateway)?;
+        Some((link.stream, link.run.as_ref()?.heard))
+    }
+
     fn of_stream(&self, stream: StreamId) -> Option<GatewayId> {
         self.links.iter().find(|(_, link)| link.stream == stream).map(|(gateway, _)| gateway.clone())
     }

@@ -36,6 +36,8 @@ struct Life {
     signed: Option<Signed>,
     /// When what its gateway holds of it ends by itself, by our boot clock.
     ends_by: Time,
+    /// Whether its gateway may hold it: it was sent there once.
+    sent: bool,
     /// When its phase began.
     since: Time,
     /// Gateways that did not answer.
@@ -114,7 +116,7 @@ impl Grants {
 
     /// Whether the gateway may hold it.
     pub(crate) fn is_signed(&self, id: &LeaseId) -> bool {
-        self.lives.get(id).is_some_and(|life| matches!(life.phase, Phase::Offered | Phase::Held))
+        self.lives.get(id).is_some_and(|life| life.sent)
     }
 
     pub(crate) fn is_held(&self, id: &LeaseId) -> bool {

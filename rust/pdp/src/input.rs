@@ -34,6 +34,8 @@ pub enum Input {
     Refresh(Refresh),
     /// A session is to be ended by its own device.
     SignOut(SignOut),
+    /// An identity provider says that somebody signed out there (OIDC Back-Channel Logout 1.0).
+    LoggedOut(LoggedOut),
 
     /// A device asks to open a control stream.
     DeviceOpened(DeviceOpened),
@@ -138,6 +140,17 @@ pub struct SignOut {
     pub proof: Proof,
     /// The access token.
     pub token: Secret<String>,
+}
+
+/// A logout token whose signature and claims the driver has verified; what it says can only end sessions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LoggedOut {
+    /// `iss`.
+    pub issuer: String,
+    /// `sub`, if it says one.
+    pub subject: Option<String>,
+    /// `sid`, if it says one: only sessions of that sign-in end.
+    pub idp_sid: Option<String>,
 }
 
 /// A request for a control stream.

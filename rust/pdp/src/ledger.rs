@@ -7,7 +7,8 @@ use crate::batch::{Batch, BatchId, Claim, ClaimKind, NotCommitted};
 use crate::input::Input;
 use crate::output::{Alarm, Output};
 use crate::pdp::Pdp;
-use crate::rows::{Key, Write};
+use crate::review::Affected;
+use crate::rows::{Key, Row, Write};
 use crate::timers::Timer;
 
 /// Which changes are on their way to the store, and what waits for them.
@@ -36,6 +37,32 @@ struct Flight {
     then: Then,
     urgent: bool,
     overtaken: bool,
+    /// Rows that were restrained while they were on their way.
+    again: BTreeSet<Key>,
+}
+
+impl Flight {
+    fn new(lock: Option<Lock>, change: Change, urgent: bool, then: Then) -> Self {
+        Self { lock, change, then, urgent, overtaken: false, again: BTreeSet::new() }
+    }
+
+    /// Takes away from this change what `tighter` takes away.
+    fn restrain(&mut self, tighter: &Write) {
+        let key = tighter.key();
+        let Some(at) = self.change.writes.iter().position(|write| write.key() == key) else { return };
+        let restrained = match (self.change.writes.get(at), tighter) {
+            (Some(Write::Put(row)), Write::Put(tighter)) => row.restrained_by(tighter),
+            (_, Write::Put(_) | Write::Delete(_)) => None,
+        };
+        self.change.writes.retain(|write| write.key() != key);
+        match restrained {
+            Some(row) => {
+                self.change.writes.push(Write::Put(row));
+                self.again.insert(key);
+            }
+            None => self.overtaken = true,
+        }
+    }
 }
 
 /// What follows once the store has answered.
@@ -46,7 +73,7 @@ type Then = Box<dyn FnOnce(&mut Pdp, Outcome) + Send>;
 pub(crate) enum Outcome {
     /// It is written.
     Written,
-    /// It is written, and something that was taken away meanwhile has changed a row of it.
+    /// It is written, and a row of it was taken away meanwhile.
     Overtaken,
     /// It is not: somebody was there before.
     Claimed(ClaimKind),
@@ -78,7 +105,7 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    pub(crate) fn put(&mut self, row: impl Into<crate::rows::Row>) {
+    pub(crate) fn put(&mut self, row: impl Into<Row>) {
         self.writes.push(Write::put(row));
     }
 
@@ -106,7 +133,7 @@ impl Pdp {
         for claim in &change.claims {
             self.ledger.claims.insert((claim.kind, claim.id.clone()), claim.until);
         }
-        self.send(Flight { lock, change, then: Box::new(then), urgent: false, overtaken: false });
+        self.send(Flight::new(lock, change, false, Box::new(then)));
     }
 
     /// Brings a change about at once: rows, decisions and floors first, the store after. `then` follows when the store
@@ -115,7 +142,7 @@ impl Pdp {
         let mut change = change;
         let affected = self.overtake(&change.writes.clone());
         self.review(affected, &mut change);
-        self.send(Flight { lock: None, change, then: Box::new(then), urgent: true, overtaken: false });
+        self.send(Flight::new(None, change, true, Box::new(then)));
     }
 
     /// Writes something down that nothing waits for.
@@ -127,7 +154,7 @@ impl Pdp {
     /// Writes an entry down that nothing waits for.
     pub(crate) fn record(&mut self, entry: Entry) {
         let change = Change { audit: vec![entry], ..Change::default() };
-        self.send(Flight { lock: None, change, then: Box::new(|_, _| ()), urgent: true, overtaken: false });
+        self.send(Flight::new(None, change, true, Box::new(|_, _| ())));
     }
 
     /// An entry that commits to no personal text.
@@ -172,13 +199,13 @@ impl Pdp {
         self.ledger.flights.insert(id, flight);
     }
 
-    /// Applies writes that take something away. Whatever is on its way to the same rows comes too late for them.
-    pub(crate) fn overtake(&mut self, writes: &[Write]) -> crate::review::Affected {
-        let keys: BTreeSet<Key> = writes.iter().map(Write::key).collect();
+    /// Applies writes that take something away. What is on its way to the same rows keeps the rest of what it says,
+    /// and is written once more, since the store will see it first and these after.
+    pub(crate) fn overtake(&mut self, writes: &[Write]) -> Affected {
         for flight in self.ledger.flights.values_mut().filter(|flight| !flight.urgent) {
-            let before = flight.change.writes.len();
-            flight.change.writes.retain(|write| !keys.contains(&write.key()));
-            flight.overtaken |= flight.change.writes.len() < before;
+            for tighter in writes {
+                flight.restrain(tighter);
+            }
         }
         self.apply(writes)
     }
@@ -191,10 +218,10 @@ impl Pdp {
         if !flight.urgent {
             let affected = self.apply(&flight.change.writes);
             let mut more = Change::default();
+            more.writes.extend(flight.again.iter().map(|key| self.rows.as_it_is(key)));
             self.review(affected, &mut more);
             if !more.is_empty() {
-                let then: Then = Box::new(|_, _| ());
-                self.send(Flight { lock: None, change: more, then, urgent: true, overtaken: false });
+                self.send(Flight::new(None, more, true, Box::new(|_, _| ())));
             }
         }
         let outcome = if flight.overtaken { Outcome::Overtaken } else { Outcome::Written };
@@ -254,7 +281,7 @@ impl Pdp {
             std::mem::take(&mut self.ledger.dirty).iter().map(|key| self.rows.as_it_is(key)).collect();
         let audit = std::mem::take(&mut self.ledger.unwritten);
         let change = Change { claims: Vec::new(), writes, audit };
-        self.send(Flight { lock: None, change, then: Box::new(|_, _| ()), urgent: true, overtaken: false });
+        self.send(Flight::new(None, change, true, Box::new(|_, _| ())));
     }
 
     /// Lets those go on who waited for `lock`.

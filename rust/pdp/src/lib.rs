@@ -16,8 +16,8 @@ pub use pdp::Pdp;
 
 mod input; // what arrives
 pub use input::{
-    Admin, DeviceOpened, Enrol, Exchange, GatewayOpened, IdToken, Input, Now, Refresh, RenewCertificate,
-    RequestId, SignOut, StreamId,
+    Admin, DeviceOpened, Enrol, Exchange, GatewayOpened, IdToken, Input, LoggedOut, Now, Refresh,
+    RenewCertificate, RequestId, SignOut, StreamId,
 };
 
 mod output; // what is to be done

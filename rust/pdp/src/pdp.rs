@@ -1,8 +1,8 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ztna_api::token::Nonce;
-use ztna_model::{Incarnation, Random, Time};
+use ztna_model::{Incarnation, Random, SessionId, Time};
 use ztna_posture::Requirements;
 
 use crate::cedar::{Engine, Language};
@@ -49,6 +49,8 @@ pub struct Pdp {
     pub(crate) floors: Floors,
     pub(crate) timers: Timers,
     pub(crate) out: VecDeque<Output>,
+    /// Sessions whose devices are told what changed once everything more urgent is said.
+    pub(crate) later: BTreeSet<SessionId>,
     /// Under which lock the input at hand is handled.
     pub(crate) turn: Option<Lock>,
 }
@@ -79,6 +81,7 @@ impl Pdp {
             floors: Floors::default(),
             timers: Timers::default(),
             out: VecDeque::new(),
+            later: BTreeSet::new(),
             turn: None,
             clock: Clock::new(now),
             trust,
@@ -109,6 +112,10 @@ impl Pdp {
 
     /// What is to be done next; nothing when all is said.
     pub fn poll(&mut self) -> Option<Output> {
+        while self.out.is_empty() {
+            let sid = self.later.pop_first()?;
+            self.tell_what_changed(sid);
+        }
         self.out.pop_front()
     }
 
@@ -165,6 +172,7 @@ impl Pdp {
             Input::Exchange(exchange) => self.exchange(*exchange),
             Input::Refresh(refresh) => self.refresh(refresh),
             Input::SignOut(sign_out) => self.sign_out(sign_out),
+            Input::LoggedOut(logged_out) => self.logged_out(&logged_out),
             Input::DeviceOpened(opened) => self.device_opened(opened),
             Input::FromDevice(stream, frame) => self.device_says(stream, frame),
             Input::DeviceClosed(stream) => self.device_closed(stream),
@@ -188,6 +196,7 @@ impl Pdp {
             Timer::Offer(lease) => self.offer_unanswered(lease),
             Timer::LeaseOver(lease) => self.lease_over(lease),
             Timer::Floor(sid) => self.floor_unanswered(sid),
+            Timer::Pulse(gateway) => self.feel_pulse(&gateway),
             Timer::Away(gateway) => self.gateway_stays_away(&gateway),
             Timer::HoldOver(hold) => self.hold_over(hold),
             Timer::Review(sid) => self.session_due(sid),
@@ -214,6 +223,7 @@ impl Pdp {
             Input::Enrol(_) => Some(Lock::Configuration),
             Input::Admin(admin) => self.admin_lock(&admin.op),
             Input::SignOut(_)
+            | Input::LoggedOut(_)
             | Input::DeviceClosed(_)
             | Input::RenewCertificate(_)
             | Input::GatewayOpened(_)

@@ -58,7 +58,7 @@ impl Pdp {
             self.floor(&session, cut.or(first).unwrap_or(DenyReason::Revoked), &ended, change);
         }
         if session.is_live() {
-            self.tell_what_changed(&session);
+            self.later.insert(sid);
             self.look_again_at(sid);
         } else {
             self.dismiss(&session);
@@ -74,8 +74,13 @@ impl Pdp {
         judged.collect()
     }
 
-    /// Computes what the session may know of, and tells its device what is different.
-    fn tell_what_changed(&mut self, session: &Session) {
+    /// Computes what the session may know of, and tells its device what is different. This waits until floors and
+    /// answers are out, and is done before anything else comes in.
+    pub(crate) fn tell_what_changed(&mut self, sid: SessionId) {
+        let Some(session) = self.rows.sessions.get(&sid).filter(|session| session.is_live()).cloned() else {
+            return;
+        };
+        let session = &session;
         let visible = self.visible_to(session);
         let (changed, gone) = visible.since(&self.visible_set(&session.sid));
         self.devices.set_visible(session.sid, visible);

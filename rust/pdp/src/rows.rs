@@ -31,6 +31,8 @@ pub use gateway::Gateway;
 mod right; // live leases, and standing denials
 pub use right::{Hold, LeaseRow};
 
+mod restrain; // what is left of a change when something is taken away meanwhile
+
 /// Declares the kinds of rows: their tables, their keys, and the enum of each over all of them.
 macro_rules! rows {
     ($($(#[$doc:meta])* $table:ident: $row:ident[$key:ty] = $name:literal, $key_of:expr;)*) => {

@@ -1,20 +1,20 @@
 //! A store, devices and gateways for this crate's tests: everything a [`Pdp`] talks to, in one process.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the one it means")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ztna_api::admin::{AdminError, Answer, HoldTarget, Op, Revoked, Settings};
 use ztna_api::key;
 use ztna_api::keyset::{Key as KeyRow, KeySet, KeyState, KeyUse};
-use ztna_model::{Carrier, OrgId, Random, Signer, Time};
+use ztna_model::{Carrier, OrgId, Random, RunId, Signer, Time};
 use ztna_net::keys::{Ed25519Key, P256Key};
 
 use crate::audit::{Entry, Event};
 use crate::rows::{Row, Rows};
 use crate::{
     Admin, Alarm, Batch, BatchId, Claim, ClaimKind, Input, Issuer, Keys, NotCommitted, Now, Output, Pdp,
-    RequestId, Trust,
+    RequestId, StreamId, Trust,
 };
 
 mod acme; // an organisation to decide for
@@ -68,6 +68,8 @@ pub(crate) struct Bench {
     pub(crate) audit: Vec<Entry>,
     pub(crate) alarms: Vec<Alarm>,
     pub(crate) outputs: Vec<Output>,
+    /// Gateways that beat when they are asked to while time passes.
+    pub(crate) beating: BTreeMap<StreamId, RunId>,
     waiting: Vec<Batch>,
     next: u64,
     keyset: KeySet,
@@ -121,6 +123,7 @@ impl Bench {
             audit: Vec::new(),
             alarms: Vec::new(),
             outputs: Vec::new(),
+            beating: BTreeMap::new(),
             waiting: Vec::new(),
             next: 0,
             keyset,
@@ -150,9 +153,11 @@ impl Bench {
         while let Some(wake) = self.pdp.next_wake().filter(|wake| *wake <= end) {
             self.go_to(wake);
             self.handle(Input::Woken);
+            self.gates_beat();
         }
         self.go_to(end);
         self.handle(Input::Woken);
+        self.gates_beat();
     }
 
     fn go_to(&mut self, boot: Time) {

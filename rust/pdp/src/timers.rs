@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     LeaseOver(LeaseId),
     /// A gateway has not acknowledged a floor.
     Floor(SessionId),
+    /// A gateway may have gone silent.
+    Pulse(GatewayId),
     /// A gateway has not come back.
     Away(GatewayId),
     /// A hold ends by itself.

@@ -401,7 +401,7 @@ fn p8_no_change_of_an_administrator_is_made_while_the_store_is_down() {
 }
 
 #[test]
-fn what_a_revocation_overtakes_is_told_to_try_again() {
+fn a_revocation_takes_nothing_away_but_what_it_revokes() {
     let (mut bench, _) = Bench::new();
     bench.store = Store::Slow;
     let (one, two) = (RequestId(bench.number()), RequestId(bench.number()));
@@ -411,7 +411,24 @@ fn what_a_revocation_overtakes_is_told_to_try_again() {
     let op = Op::HoldPlace { target, reason: "x".into(), until: None };
     bench.handle(Input::Admin(crate::Admin { request: two, uid: 0, op }));
     bench.flush();
-    assert_eq!(bench.admin_answer(one), Some(Err(AdminError::Overtaken)));
+    assert_eq!(bench.admin_answer(one), Some(Ok(Answer::Done {})));
     assert!(matches!(bench.admin_answer(two), Some(Ok(Answer::Revoked(_)))));
+    let ana = &bench.stored.people[&person("ana")];
+    assert_eq!((ana.groups.len(), ana.not_before), (0, bench.now.wall), "both hold");
+    assert_eq!(bench.stored, *bench.pdp.rows());
+}
+
+#[test]
+fn what_a_revocation_removes_meanwhile_is_told_to_try_again() {
+    let (mut bench, _) = Bench::new();
+    bench.store = Store::Slow;
+    let (one, two) = (RequestId(bench.number()), RequestId(bench.number()));
+    let op = Op::PersonGroups { person: person("ana"), groups: BTreeSet::new() };
+    bench.handle(Input::Admin(crate::Admin { request: one, uid: 0, op }));
+    let op = Op::PersonRemove { person: person("ana") };
+    bench.handle(Input::Admin(crate::Admin { request: two, uid: 0, op }));
+    bench.flush();
+    assert_eq!(bench.admin_answer(one), Some(Err(AdminError::Overtaken)));
+    assert!(!bench.stored.people.contains_key(&person("ana")));
     assert_eq!(bench.stored, *bench.pdp.rows());
 }

@@ -19,6 +19,10 @@ impl Pdp {
         else {
             return;
         };
+        let per_second = self.settings().asks_per_second;
+        if !self.devices.may_ask(session.sid, per_second, self.clock.boot()) {
+            return;
+        }
         let Ok(statement) = statement::verify(text, &session.jkt, &self.rows.org, session.sid) else {
             return;
         };

@@ -419,3 +419,27 @@ fn a_frame_on_an_unknown_stream_is_nobody_s() {
     assert!(!bench.outputs.iter().any(|output| matches!(output, Output::ToDevice(..))));
     assert!(!bench.stored.sessions.contains_key(&SessionId([1; 16])));
 }
+
+#[test]
+fn p3_5_a_floor_while_a_hello_is_on_its_way_makes_no_clone_of_the_device() {
+    let (mut bench, _) = Bench::new();
+    let mut device = bench.ready("ana");
+    bench.handle(Input::DeviceClosed(device.stream));
+    let stream = bench.open(&device).unwrap();
+    bench.store = Store::Slow;
+    bench.hello(stream, device.link, link(2));
+    let op = ztna_api::admin::Op::HoldPlace {
+        target: ztna_api::admin::HoldTarget::Session(device.tokens.sid),
+        reason: "x".into(),
+        until: None,
+    };
+    bench.handle(Input::Admin(crate::Admin { request: crate::RequestId(9_999), uid: 0, op }));
+    bench.flush();
+    bench.store = Store::Up;
+    assert!(welcomed(&mut bench, stream));
+    assert_eq!(bench.stored, *bench.pdp.rows());
+    bench.handle(Input::DeviceClosed(stream));
+    device.link = Some(link(2));
+    bench.connect(&mut device);
+    assert!(bench.session(&device.tokens.sid).is_live());
+}

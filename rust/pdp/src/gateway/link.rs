@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use ztna_api::device::Over;
 use ztna_api::discovery::Versions;
-use ztna_api::gateway::{Hello, List, Statement, Welcome};
+use ztna_api::gateway::{BeatPlease, Hello, List, Statement, Welcome};
 use ztna_model::{DenyReason, GatewayId, LeaseId, PublicKey, secs};
 
 use super::{Link, Run};
@@ -47,6 +47,7 @@ impl Pdp {
         };
         self.note(By::Gateway(gateway.clone()), Event::GatewayUp { gateway: gateway.clone(), run: run.id });
         self.gateways.links.insert(gateway.clone(), Link { stream, run: Some(run) });
+        self.timers.set(self.clock.boot() + QUIET, Timer::Pulse(gateway.clone()));
         let (incarnation, keys) = (self.incarnation(), self.keys.keyset.clone());
         self.tell_gateway(stream, Welcome { version, gateway: gateway.clone(), incarnation, keys });
         let lost = self.void_other_runs(&gateway);
@@ -104,6 +105,22 @@ impl Pdp {
         }
     }
 
+    /// A gateway that has said nothing for a while is asked for a beat; one that does not answer is gone, whatever its
+    /// connection says.
+    pub(crate) fn feel_pulse(&mut self, gateway: &GatewayId) {
+        let now = self.clock.boot();
+        let Some((stream, heard)) = self.gateways.pulse(gateway) else { return };
+        let silent = now.since(heard);
+        if silent >= DEAD {
+            return self.drop_gateway(stream);
+        }
+        if silent >= QUIET {
+            self.tell_gateway(stream, BeatPlease {});
+        }
+        let next = if silent >= QUIET { heard + DEAD } else { heard + QUIET };
+        self.timers.set(next, Timer::Pulse(gateway.clone()));
+    }
+
     pub(crate) fn gateway_closed(&mut self, stream: StreamId) {
         let Some(gateway) = self.gateways.of_stream(stream) else { return };
         self.gateways.links.remove(&gateway);
@@ -141,5 +158,9 @@ impl Pdp {
     }
 }
 
+/// How long a gateway may say nothing before it is asked; half of a beat's longest distance.
+const QUIET: Duration = secs(10);
+/// How long it may say nothing before it is given up.
+const DEAD: Duration = secs(15);
 /// How long a gateway may be gone before another one takes over.
 const RETURN: Duration = secs(1);

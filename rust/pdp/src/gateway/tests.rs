@@ -192,3 +192,32 @@ fn p5_12_a_gateway_comes_with_its_own_key_or_not_at_all() {
     bench.handle(Input::FromGateway(stream, hello.into()));
     assert!(bench.is_closed(stream));
 }
+
+#[test]
+fn p5_10_a_gateway_that_is_silently_cut_off_is_replaced_in_twenty_seconds() {
+    let (mut bench, mut one, mut two) = two_gateways();
+    let device = bench.ready("ana");
+    bench.granted(&device, &mut one, "wiki.demo");
+    bench.beating.remove(&one.stream); // its connection stands, and says nothing
+    bench.after(secs(17));
+    assert!(bench.is_closed(one.stream));
+    bench.gate_answers(&mut two);
+    assert_eq!(two.leases.len(), 1);
+    assert!(bench.frames(device.stream).iter().any(|frame| matches!(frame, ToDevice::Granted(_))));
+}
+
+#[test]
+fn p5_6_a_lease_that_may_never_have_reached_its_gateway_is_offered_again() {
+    let (mut bench, mut gate) = Bench::new();
+    let mut device = bench.ready("ana");
+    let request = bench.number();
+    bench.ask_as(&device, request, "wiki.demo", Synthetic::from_index(5));
+    bench.outputs.clear(); // written down, and lost with the broker
+    bench.restart();
+    bench.connect(&mut device);
+    let granted = |frames: Vec<ToDevice>| frames.iter().any(|frame| matches!(frame, ToDevice::Granted(_)));
+    assert!(!granted(bench.frames(device.stream)), "nobody knows whether the gateway holds it");
+    bench.connect_gate(&mut gate);
+    assert_eq!(gate.leases.len(), 1);
+    assert!(granted(bench.frames(device.stream)));
+}

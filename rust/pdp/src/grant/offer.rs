@@ -45,6 +45,7 @@ impl Pdp {
             waiting,
             signed: None,
             ends_by: Time::ZERO,
+            sent: false,
             since: now,
             tried,
             timed: false,
@@ -81,7 +82,7 @@ impl Pdp {
         match self.sign_for_longer(id) {
             Signing::Done(lease) => {
                 if let Some(life) = self.grants.lives.get_mut(&id) {
-                    life.phase = Phase::Offered;
+                    (life.phase, life.sent) = (Phase::Offered, true);
                 }
                 let carriers = self.devices.carriers(&sid);
                 self.tell_gateway(stream, Offered { lease, carriers });
@@ -102,8 +103,13 @@ impl Pdp {
     /// The gateway has connected anew: what it has not acknowledged may never have reached it.
     pub(crate) fn offer_again(&mut self, gateway: &GatewayId) {
         for id in self.index.leases_at(gateway) {
-            if let Some(life) = self.grants.lives.get_mut(&id).filter(|life| life.phase == Phase::Offered) {
-                life.phase = Phase::Waiting;
+            // One that was taken over from before this process is as uncertain: how it was signed is not known.
+            let uncertain = |life: &&mut Life| life.phase == Phase::Offered || life.signed.is_none();
+            if let Some(life) = self.grants.lives.get_mut(&id).filter(uncertain)
+                && life.phase != Phase::Recording
+            {
+                (life.phase, life.since) = (Phase::Waiting, self.clock.boot());
+                self.timers.set(self.clock.boot() + ANSWER, Timer::Offer(id));
             }
         }
         self.offer_waiting(gateway);
@@ -125,6 +131,9 @@ impl Pdp {
         let Some(life) = self.grants.lives.get_mut(&id).filter(|life| unanswered(&&**life)) else { return };
         if self.clock.boot().since(life.since) < ANSWER {
             return;
+        }
+        if !life.waiting.iter().any(|waiting| matches!(waiting, Waiting::Asked(..))) {
+            return; // nobody is kept waiting: it is offered again when the gateway comes back
         }
         let (lease, waiting) = (life.lease.clone(), std::mem::take(&mut life.waiting));
         let mut tried = std::mem::take(&mut life.tried);

@@ -2,14 +2,15 @@ use std::collections::BTreeSet;
 
 use ztna_model::{Decision, DenyReason, Lease, LeaseId};
 
-use super::{Life, Phase};
+use super::{Life, Phase, Waiting};
 use crate::audit::By;
 use crate::decide::reason_of;
 use crate::pdp::Pdp;
 use crate::timers::Timer;
 
 impl Pdp {
-    /// After a start, leases of before live on: their gateways hold them, and ask for renewal in their time.
+    /// After a start, leases of before live on. Each is offered to its gateway once more when that connects, since it may
+    /// never have got there, and its device is told when it is in place.
     pub(crate) fn adopt_leases(&mut self) {
         let now = self.clock.boot();
         let leases: Vec<Lease> = self.rows.leases.values().map(|row| row.lease.clone()).collect();
@@ -20,9 +21,10 @@ impl Pdp {
             self.grants.begin(Life {
                 lease,
                 phase: Phase::Held,
-                waiting: Vec::new(),
+                waiting: vec![Waiting::Unasked],
                 signed: None,
                 ends_by,
+                sent: true,
                 since: now,
                 tried: BTreeSet::new(),
                 timed: true,

@@ -2,6 +2,7 @@ use ztna_api::device::{Ended, ToDevice};
 use ztna_model::{EndReason, Incarnation, PersonId};
 
 use crate::audit::{By, Event};
+use crate::input::LoggedOut;
 use crate::ledger::Change;
 use crate::output::Output;
 use crate::pdp::Pdp;
@@ -47,6 +48,28 @@ impl Pdp {
         let mut change = Change::default();
         self.end_session(session, reason, &mut change);
         self.enforce(change, |_, _| ());
+    }
+
+    /// Ends what an identity provider says is over: the sessions of one sign-in there, or all of a person's.
+    pub(crate) fn logged_out(&mut self, logged_out: &LoggedOut) {
+        let LoggedOut { issuer, subject, idp_sid } = logged_out;
+        let named = |session: &&Session| {
+            session.is_live()
+                && session.person.issuer == *issuer
+                && subject.as_ref().is_none_or(|subject| session.person.subject == *subject)
+                && idp_sid.as_ref().is_none_or(|sid| session.idp_sid.as_ref() == Some(sid))
+        };
+        if subject.is_none() && idp_sid.is_none() {
+            return; // it names nobody
+        }
+        let over: Vec<Session> = self.rows.sessions.values().filter(named).cloned().collect();
+        let mut change = Change::default();
+        for session in &over {
+            self.end_session(session, EndReason::SignedOut, &mut change);
+        }
+        if !over.is_empty() {
+            self.enforce(change, |_, _| ());
+        }
     }
 
     /// Ends a device for good, and its session.

@@ -194,7 +194,10 @@ impl Pdp {
             return Ok(());
         }
         let mut change = Change::default();
-        self.end_session(&session, EndReason::Administrator, &mut change);
+        match self.rows.devices.get(&session.device).filter(|_| person.is_none()).cloned() {
+            Some(device) => self.end_device(&device, EndReason::Removed, By::Broker, &mut change),
+            None => self.end_session(&session, EndReason::Administrator, &mut change),
+        }
         self.enforce(change, |_, _| ());
         Err(over())
     }

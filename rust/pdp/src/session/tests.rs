@@ -371,3 +371,28 @@ fn p8_a_refusal_names_nobody_in_the_record_and_its_person_beside_it() {
     assert!(!entry.record.document().contains("mallory"));
     assert!(entry.personal.iter().any(|personal| personal.text.contains("mallory")));
 }
+
+#[test]
+fn p3_7_a_back_channel_logout_ends_one_sign_in_or_all_of_a_person() {
+    let (mut bench, _) = Bench::new();
+    let mut sids = Vec::new();
+    for (subject, idp_sid) in [("ana", "s1"), ("ana", "s2"), ("bo", "s3")] {
+        let mut exchange = bench.exchange(subject, &p256());
+        exchange.id_token.idp_sid = Some(idp_sid.into());
+        sids.push(bench.try_exchange(exchange).unwrap().sid);
+    }
+    let live = |bench: &Bench| sids.iter().filter(|sid| bench.session(sid).is_live()).count();
+    let logged_out = |issuer: &str, subject: Option<&str>, idp_sid: Option<&str>| {
+        let (subject, idp_sid) = (subject.map(str::to_owned), idp_sid.map(str::to_owned));
+        Input::LoggedOut(crate::LoggedOut { issuer: issuer.into(), subject, idp_sid })
+    };
+    let issuer = crate::testing::ISSUER;
+    bench.handle(logged_out("https://other.example", Some("ana"), None));
+    bench.handle(logged_out(issuer, None, None));
+    bench.handle(logged_out(issuer, Some("bo"), Some("s1")));
+    assert_eq!(live(&bench), 3);
+    bench.handle(logged_out(issuer, None, Some("s1")));
+    assert_eq!(live(&bench), 2);
+    bench.handle(logged_out(issuer, Some("ana"), None));
+    assert_eq!(live(&bench), 1);
+}

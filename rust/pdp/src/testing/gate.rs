@@ -48,6 +48,9 @@ impl Bench {
         gate.stream = StreamId(self.number());
         let (stream, gateway, key) = (gate.stream, gate.id.clone(), gate.key.public_key());
         self.handle(Input::GatewayOpened(GatewayOpened { stream, gateway, key }));
+        if !gate.silent {
+            self.beating.insert(stream, gate.run);
+        }
         let wg_pub = WgPublic([5; 32]);
         let statement = gateway::Statement { org: org(), gw: gate.id.clone(), run: gate.run, wg_pub };
         let hello = gateway::Hello {
@@ -65,6 +68,18 @@ impl Bench {
 
     pub(crate) fn beat_of(&self, gate: &Gate) -> Beat {
         Beat { run: gate.run, now: self.now.boot.as_millis() + 5_000_000 }
+    }
+
+    pub(super) fn gates_beat(&mut self) {
+        while let Some(stream) = self.find(|output| match output {
+            Output::ToGateway(stream, ToGateway::BeatPlease(_)) => Some(*stream),
+            _ => None,
+        }) {
+            if let Some(run) = self.beating.get(&stream).copied() {
+                let beat = Beat { run, now: self.now.boot.as_millis() + 5_000_000 };
+                self.handle(Input::FromGateway(stream, beat.into()));
+            }
+        }
     }
 
     pub(crate) fn tell(&mut self, gate: &Gate, frame: impl Into<FromGateway>) {
