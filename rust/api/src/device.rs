@@ -319,11 +319,13 @@ struct NoticeFields {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 enum NoticeKind {
-    DeviceAdmitted,
-    DeviceWaiting,
-    DeviceCloned,
+    #[serde(rename = "device-admitted")]
+    Admitted,
+    #[serde(rename = "device-waiting")]
+    Waiting,
+    #[serde(rename = "device-cloned")]
+    Cloned,
 }
 
 impl TryFrom<NoticeFields> for Notice {
@@ -332,12 +334,12 @@ impl TryFrom<NoticeFields> for Notice {
     fn try_from(fields: NoticeFields) -> Result<Self, Self::Error> {
         let NoticeFields { event, device, name, code } = fields;
         let event = match (event, device, code) {
-            (NoticeKind::DeviceAdmitted, ..) => NoticeEvent::DeviceAdmitted { name },
-            (NoticeKind::DeviceCloned, ..) => NoticeEvent::DeviceCloned { name },
-            (NoticeKind::DeviceWaiting, Some(device), Some(code)) => {
+            (NoticeKind::Admitted, ..) => NoticeEvent::DeviceAdmitted { name },
+            (NoticeKind::Cloned, ..) => NoticeEvent::DeviceCloned { name },
+            (NoticeKind::Waiting, Some(device), Some(code)) => {
                 NoticeEvent::DeviceWaiting { device, name, code }
             }
-            (NoticeKind::DeviceWaiting, ..) => return Err("a device that waits has an id and shows a code"),
+            (NoticeKind::Waiting, ..) => return Err("a device that waits has an id and shows a code"),
         };
         Ok(Self { event })
     }
@@ -347,13 +349,13 @@ impl From<Notice> for NoticeFields {
     fn from(Notice { event }: Notice) -> Self {
         match event {
             NoticeEvent::DeviceAdmitted { name } => {
-                Self { event: NoticeKind::DeviceAdmitted, device: None, name, code: None }
+                Self { event: NoticeKind::Admitted, device: None, name, code: None }
             }
             NoticeEvent::DeviceWaiting { device, name, code } => {
-                Self { event: NoticeKind::DeviceWaiting, device: Some(device), name, code: Some(code) }
+                Self { event: NoticeKind::Waiting, device: Some(device), name, code: Some(code) }
             }
             NoticeEvent::DeviceCloned { name } => {
-                Self { event: NoticeKind::DeviceCloned, device: None, name, code: None }
+                Self { event: NoticeKind::Cloned, device: None, name, code: None }
             }
         }
     }
