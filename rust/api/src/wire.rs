@@ -64,7 +64,8 @@ impl Frame {
 
     /// The frame's body as a `T`: unknown fields are ignored, unknown names in `must` are not.
     pub(crate) fn body<T: DeserializeOwned>(self) -> Result<T, WireError> {
-        if let Some(name) = self.must.iter().find(|name| !Names::of::<T>().contains(&name.as_str())) {
+        let known = Names::of::<T>();
+        if let Some(name) = self.must.iter().find(|name| !known.contains(&name.as_str())) {
             return Err(WireError::UnknownMust(cut(name)));
         }
         T::deserialize(Value::Object(self.fields)).map_err(not_understood)
