@@ -4,7 +4,7 @@ use ztna_model::{Cidr, Endpoint, LeaseId, Match, Protocol};
 
 use crate::index::Index;
 use crate::key::HashKey;
-use crate::rule::{Effect, Rule, Scope};
+use crate::rule::{Effect, Rule, Scope, Via};
 
 /// Which rule covers a destination: what a packet asks that belongs to no live flow.
 ///
@@ -24,20 +24,23 @@ struct Place {
     arms: Vec<Arm>,
 }
 
-/// One port range of one rule.
+/// One port range of one rule, and all of the rule that it takes to begin a flow: a rule itself lies elsewhere, and seldom
+/// in the caches.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Arm {
-    rank: Rank,
+pub(crate) struct Arm {
+    pub(crate) rank: Rank,
     lease: LeaseId,
     first: u16,
     last: u16,
     protocol: Protocol,
-    rule: u32,
+    pub(crate) rule: u32,
+    pub(crate) via: Via,
+    pub(crate) flows: u32,
 }
 
 /// The order of effects at one prefix.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
+pub(crate) enum Rank {
     Allow,
     Ask,
     Deny,
@@ -74,7 +77,7 @@ impl Destinations {
         protocol: Protocol,
         to: &Endpoint,
         is_live: impl Fn(u32) -> bool,
-    ) -> Option<u32> {
+    ) -> Option<Arm> {
         let mut explained = None;
         for length in self.lengths(to.address).longest_first() {
             let Some(place) = self.place(secret, &Prefix::around(scope, to.address, length)) else {
@@ -82,8 +85,8 @@ impl Destinations {
             };
             let covers = |arm: &&Arm| arm.covers(protocol, to.port) && is_live(arm.rule);
             match place.arms.iter().find(covers) {
-                Some(Arm { rank: Rank::Allow | Rank::Ask, rule, .. }) => return Some(*rule),
-                Some(Arm { rank: Rank::Deny, rule, .. }) => explained = explained.or(Some(*rule)),
+                Some(arm @ Arm { rank: Rank::Allow | Rank::Ask, .. }) => return Some(*arm),
+                Some(arm @ Arm { rank: Rank::Deny, .. }) => explained = explained.or(Some(*arm)),
                 None => {}
             }
         }
@@ -103,6 +106,8 @@ impl Destinations {
                     last: range.last(),
                     protocol: rule.terms.protocol,
                     rule: number,
+                    via: rule.via,
+                    flows: rule.flows,
                 };
                 arms.insert(arms.partition_point(|known| *known < arm), arm);
             }

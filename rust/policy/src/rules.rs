@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ztna_model::{LeaseId, Time};
 
 use crate::chain::Chain;
-use crate::rule::{Rule, Scope};
+use crate::rule::{Rule, Scope, Via};
 use crate::verdict::{Slot, Traffic, Usage};
 
 /// The rules of a table, each in its slot, and who has how many flows.
@@ -148,6 +148,11 @@ impl Rules {
 
     pub(crate) fn rule(&self, slot: Slot) -> Option<&Rule> {
         self.at(slot.index).filter(|(found, _)| *found == slot).map(|(_, rule)| rule)
+    }
+
+    /// The slot at `index`, whose rule goes through `via`.
+    pub(crate) fn slot(&self, index: u32, via: Via) -> Option<Slot> {
+        self.live.get(index as usize).map(|live| Slot { index, generation: live.generation, via })
     }
 
     pub(crate) fn at(&self, index: u32) -> Option<(Slot, &Rule)> {

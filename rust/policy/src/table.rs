@@ -3,7 +3,7 @@ use std::fmt;
 use thiserror::Error;
 use ztna_model::{DenyReason, Flow, LeaseId, Time};
 
-use crate::destinations::Destinations;
+use crate::destinations::{Destinations, Rank};
 use crate::flows::{Entry, Flows};
 use crate::key::{HashKey, Key};
 use crate::limits::Limits;
@@ -201,14 +201,17 @@ impl Table {
     fn first(&mut self, scope: Scope, flow: &Flow, key: Key, bytes: usize) -> Verdict {
         let is_live = |index| self.rules.is_live(index, self.now);
         let found = self.destinations.find(&self.secret, scope, flow.protocol, &flow.destination, is_live);
-        let Some((slot, rule)) = found.and_then(|index| self.rules.at(index)) else { return NOTHING };
-        match rule.effect {
-            Effect::Allow => {
-                let cap = rule.flows;
-                self.open(Entry { key, slot, seen: self.second }, cap, bytes)
+        let Some(arm) = found else { return NOTHING };
+        match arm.rank {
+            Rank::Allow => {
+                let Some(slot) = self.rules.slot(arm.rule, arm.via) else { return NOTHING };
+                self.open(Entry { key, slot, seen: self.second }, arm.flows, bytes)
             }
-            Effect::Ask => Verdict::Ask(slot),
-            Effect::Deny(reason) => Verdict::Deny(reason),
+            Rank::Ask => self.rules.slot(arm.rule, arm.via).map_or(NOTHING, Verdict::Ask),
+            Rank::Deny => match self.rules.at(arm.rule).map(|(_, rule)| rule.effect) {
+                Some(Effect::Deny(reason)) => Verdict::Deny(reason),
+                Some(Effect::Allow | Effect::Ask) | None => NOTHING,
+            },
         }
     }
 
