@@ -30,7 +30,7 @@ impl Gate {
     /// late brings nothing back: its end has been told.
     pub(crate) fn take_again(&mut self, leases: &[String]) {
         for text in leases {
-            let Err(declined) = self.renewed(text) else { continue };
+            let Err(declined) = self.renew(text) else { continue };
             self.count(declined.code);
             if declined.lease.is_some() {
                 self.tell(declined);
@@ -39,38 +39,42 @@ impl Gate {
     }
 
     fn take(&mut self, offered: &Offered) -> Result<LeaseId, Declined> {
-        let lease = self.verified(&offered.lease).map_err(|code| Declined { lease: None, code })?;
+        let lease = self.verified(&offered.lease)?;
         let id = lease.id;
-        self.check(&lease)
-            .and_then(|()| self.hold(lease))
-            .map_err(|code| Declined { lease: Some(id), code })?;
+        self.check_and_hold(lease)?;
         self.open_paths(id, &offered.carriers);
         Ok(id)
     }
 
-    fn renewed(&mut self, text: &str) -> Result<(), Declined> {
-        let lease = self.verified(text).map_err(|code| Declined { lease: None, code })?;
-        let id = lease.id;
-        if self.leases.contains_key(&id) {
-            self.check(&lease)
-                .and_then(|()| self.hold(lease))
-                .map_err(|code| Declined { lease: Some(id), code })?;
-        }
-        Ok(())
+    fn renew(&mut self, text: &str) -> Result<(), Declined> {
+        let lease = self.verified(text)?;
+        if self.leases.contains_key(&lease.id) { self.check_and_hold(lease) } else { Ok(()) }
     }
 
-    fn verified(&self, text: &str) -> Result<Lease, LeaseError> {
-        let keys = self.keys.as_ref().ok_or(LeaseError::BadSignature)?;
-        lease::verify(text, keys).map_err(|error| match error {
-            JwsError::UnknownCritical => LeaseError::UnknownCritical,
-            JwsError::TooLong(_)
-            | JwsError::Malformed
-            | JwsError::WrongType
-            | JwsError::WrongAlgorithm
-            | JwsError::KeyMisplaced
-            | JwsError::BadSignature
-            | JwsError::BadClaims => LeaseError::BadSignature,
-        })
+    fn check_and_hold(&mut self, lease: Lease) -> Result<(), Declined> {
+        let id = lease.id;
+        let held = self.check(&lease).and_then(|()| self.hold(lease));
+        held.map_err(|code| Declined { lease: Some(id), code })
+    }
+
+    /// What a lease key has signed. The id in anything else means nothing.
+    fn verified(&self, text: &str) -> Result<Lease, Declined> {
+        let verified = self.keys.as_ref().map(|keys| lease::verify(text, keys));
+        let code = match verified {
+            Some(Ok(lease)) => return Ok(lease),
+            Some(Err(JwsError::UnknownCritical)) => LeaseError::UnknownCritical,
+            None
+            | Some(Err(
+                JwsError::TooLong(_)
+                | JwsError::Malformed
+                | JwsError::WrongType
+                | JwsError::WrongAlgorithm
+                | JwsError::KeyMisplaced
+                | JwsError::BadSignature
+                | JwsError::BadClaims,
+            )) => LeaseError::BadSignature,
+        };
+        Err(Declined { lease: None, code })
     }
 
     /// All that must hold, in the order of the protocol.
