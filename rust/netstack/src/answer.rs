@@ -2,7 +2,7 @@ use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{IpProtocol, IpRepr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber};
 use ztna_model::Flow;
 
-use crate::tcp::Told;
+use crate::told::Told;
 
 /// Writes a segment of `flow` that repeats what its peer was told last, and says nothing else; returns the length.
 pub(crate) fn write_ack(flow: Flow, told: Told, buffer: &mut [u8]) -> Option<usize> {

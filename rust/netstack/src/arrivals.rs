@@ -5,12 +5,13 @@ use ztna_model::{Flow, Time};
 use ztna_packet::{Content, Packet, PacketError, Tcp, TcpFlags};
 
 use crate::answer::write_ack;
-use crate::flows::Body;
 use crate::netstack::Netstack;
 use crate::output::{Cause, Event};
+use crate::slot::Body;
 use crate::stream::Scope;
 use crate::syn::Syn;
-use crate::tcp::{Segment, Told};
+use crate::tcp::Ear;
+use crate::told::Told;
 use crate::udp::Udp;
 
 /// Why a packet was not taken. It is for counting: there is nothing to be done about it.
@@ -95,9 +96,12 @@ impl Netstack {
     fn ingest(&mut self, number: u32, packet: &Packet<'_>, header: Tcp, now: Time) -> Result<(), NotTaken> {
         let slot = self.flows.slot(number).ok_or(NotTaken::Stray)?;
         let Body::Tcp(tcp) = &mut slot.body else { return Err(NotTaken::Stray) };
-        let (scope, flow, length) = (slot.scope, slot.arriving, packet.payload().len());
-        let segment = Segment { scope, flow, packet: packet.bytes(), header, length };
-        tcp.ingest(&mut self.engine, &segment, &mut self.outbox, now);
+        if !follows_at_once(packet) {
+            return Err(NotTaken::Stray);
+        }
+        let (engine, answers) = (&mut self.engine, &mut self.outbox);
+        let mut ear = Ear { engine, answers, scope: slot.scope, arriving: slot.arriving, now };
+        tcp.ingest(&mut ear, packet, header);
         self.mark_ready(number);
         self.mark_telling(number);
         Ok(())
@@ -144,7 +148,7 @@ impl Netstack {
         if !self.flows.has_room_to_wait(scope) {
             return Err(NotTaken::TooManyFlows);
         }
-        let buffer = self.flows.take_buffers().ok_or(NotTaken::TooManyFlows)?;
+        let buffer = self.flows.next_buffers(scope).ok_or(NotTaken::TooManyFlows)?;
         let mut udp = Udp::new(buffer, now);
         udp.ingest(payload, now);
         let deadline = udp.deadline();
@@ -189,6 +193,11 @@ const fn begins_anew(header: Tcp) -> bool {
 /// Whether a reset is meant for the SYN that waits.
 const fn gives_up(syn: &Syn, header: Tcp) -> bool {
     header.flags.has(TcpFlags::RST) && header.sequence.wrapping_sub(syn.sequence()) <= 1
+}
+
+/// Whether a segment follows the IP header without anything between: smoltcp answers other packets by ICMP.
+fn follows_at_once(packet: &Packet<'_>) -> bool {
+    packet.source().is_ipv4() || packet.bytes().get(6) == Some(&6)
 }
 
 /// Whether both ends are single hosts: nobody connects to groups.

@@ -1,42 +1,65 @@
 use crate::limits::Limits;
 
-/// What buffers may still take, and how large the next one should be.
+/// How large the buffers of the next flow should be.
 pub(crate) struct Budget {
-    flows: usize,
     most: usize,
-    total: usize,
-    taken: usize,
+    all: Purse,
+    scope: Purse,
+}
+
+/// What some flows have together.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Holding {
+    /// How many they are.
+    pub(crate) flows: u32,
+    /// What their buffers come to, in bytes.
+    pub(crate) buffers: usize,
+}
+
+/// What some flows may have together.
+#[derive(Clone, Copy)]
+struct Purse {
+    flows: u32,
+    buffers: usize,
 }
 
 impl Budget {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let most = limits.buffer_per_flow.clamp(LEAST, MOST);
-        Self { flows: limits.flows as usize, most, total: limits.buffer_total, taken: 0 }
+        let all = Purse { flows: limits.flows, buffers: limits.buffer_total };
+        let flows = limits.flows_per_scope.min(limits.flows);
+        let each = limits.buffer_total / limits.flows.max(1) as usize;
+        // As many flows as one scope may have, so large a part of the buffers.
+        let buffers = if flows == limits.flows { limits.buffer_total } else { each * flows as usize };
+        Self { most: limits.buffer_per_flow.clamp(LEAST, MOST), all, scope: Purse { flows, buffers } }
     }
 
-    /// Takes two buffers of one size for the next flow, when there are `live` already; returns the size of each.
+    /// The size of each of the two buffers of the next flow, when all flows and those of its scope have so much.
     ///
     /// A flow gets a small share of what is left once the smallest buffers of all flows to come are set aside: many
-    /// flows make buffers smaller, not impossible.
-    pub(crate) fn take(&mut self, live: usize) -> Option<usize> {
-        let free = self.total.saturating_sub(self.taken);
-        let set_aside = self.flows.saturating_sub(live) * 2 * LEAST;
-        let share = free.saturating_sub(set_aside) / SHARES;
+    /// flows make buffers smaller, not impossible, and one scope cannot make those of others small.
+    pub(crate) fn next(&self, all: Holding, scope: Holding) -> Option<usize> {
+        let share = self.all.share(all).min(self.scope.share(scope));
         let size = power_of_two_up_to(share).clamp(LEAST, self.most);
-        (2 * size <= free).then(|| {
-            self.taken += 2 * size;
-            size
-        })
+        (all.buffers + 2 * size <= self.all.buffers).then_some(size)
+    }
+}
+
+impl Holding {
+    /// With one more flow, which has two buffers of `size` bytes.
+    pub(crate) const fn with(self, size: usize) -> Self {
+        Self { flows: self.flows + 1, buffers: self.buffers + 2 * size }
     }
 
-    /// Gives back what one flow had, `size` bytes in each direction.
-    pub(crate) fn give(&mut self, size: usize) {
-        self.taken = self.taken.saturating_sub(2 * size);
+    /// Without one of them, which has two buffers of `size` bytes.
+    pub(crate) const fn without(self, size: usize) -> Self {
+        Self { flows: self.flows - 1, buffers: self.buffers - 2 * size }
     }
+}
 
-    /// What is taken, in bytes.
-    pub(crate) const fn taken(&self) -> usize {
-        self.taken
+impl Purse {
+    fn share(&self, holding: Holding) -> usize {
+        let to_come = self.flows.saturating_sub(holding.flows) as usize;
+        self.buffers.saturating_sub(holding.buffers + to_come * 2 * LEAST) / SHARES
     }
 }
 
@@ -57,24 +80,43 @@ const SHARES: usize = 32;
 mod tests {
     use super::*;
 
+    /// The sizes of buffers as `scopes` take turns in beginning flows, until one is refused.
+    fn sizes(limits: Limits, scopes: usize) -> Vec<usize> {
+        let budget = Budget::new(&limits);
+        let (mut all, mut each) = (Holding::default(), vec![Holding::default(); scopes]);
+        let mut sizes = Vec::new();
+        for turn in 0.. {
+            let scope = &mut each[turn % scopes];
+            let Some(size) = budget.next(all, *scope) else { break };
+            (all, *scope) = (all.with(size), scope.with(size));
+            assert!(all.buffers <= limits.buffer_total);
+            sizes.push(size);
+        }
+        sizes
+    }
+
     #[test]
     fn buffers_shrink_before_flows_are_refused() {
-        let limits = Limits { flows: 256, buffer_per_flow: 64 << 10, buffer_total: 8 << 20, ..Limits::PHONE };
-        let mut budget = Budget::new(&limits);
-        let sizes: Vec<usize> = (0..).map_while(|live| budget.take(live)).collect();
+        let sizes = sizes(Limits::PHONE, 1);
         assert!(sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}");
-        assert_eq!((sizes[0], sizes[255]), (64 << 10, LEAST));
-        assert_eq!(sizes.iter().sum::<usize>() * 2, budget.taken());
-        assert!(budget.taken() <= limits.buffer_total);
-        budget.give(LEAST);
-        assert_eq!(budget.take(400), Some(LEAST));
-        assert_eq!(budget.take(400), None);
+        assert_eq!((sizes[0], sizes[255]), (Limits::PHONE.buffer_per_flow, LEAST));
+    }
+
+    #[test]
+    fn one_scope_leaves_large_buffers_to_others() {
+        let budget = Budget::new(&Limits::GATEWAY);
+        let (mut all, mut greedy) = (Holding::default(), Holding::default());
+        for _ in 0..Limits::GATEWAY.flows_per_scope {
+            let size = budget.next(all, greedy).unwrap();
+            (all, greedy) = (all.with(size), greedy.with(size));
+        }
+        assert_eq!(budget.next(all, greedy), Some(LEAST));
+        assert_eq!(budget.next(all, Holding::default()), Some(Limits::GATEWAY.buffer_per_flow));
     }
 
     #[test]
     fn a_total_too_small_for_all_flows_refuses_the_last_ones() {
-        let limits = Limits { flows: 1000, buffer_total: 64 << 10, ..Limits::PHONE };
-        let mut budget = Budget::new(&limits);
-        assert_eq!((0..).map_while(|live| budget.take(live)).collect::<Vec<_>>(), [LEAST; 4]);
+        let limits = Limits { flows: 1000, flows_per_scope: 1000, buffer_total: 64 << 10, ..Limits::PHONE };
+        assert_eq!(sizes(limits, 3), [LEAST; 4]);
     }
 }

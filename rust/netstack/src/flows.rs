@@ -2,15 +2,14 @@ use std::collections::BTreeMap;
 
 use ztna_model::{Flow, Random};
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Holding};
 use crate::index::Index;
 use crate::key::Keys;
 use crate::limits::Limits;
-use crate::output::{Item, News};
+use crate::slot::{Body, Slot};
 use crate::stream::{Scope, StreamId};
-use crate::syn::Syn;
-use crate::tcp::{Tcp, Told};
-use crate::udp::Udp;
+use crate::tcp::Tcp;
+use crate::told::Told;
 
 /// All flows: found by number, by name, or by what a packet says.
 pub(crate) struct Flows {
@@ -19,7 +18,7 @@ pub(crate) struct Flows {
     index: Index,
     keys: Keys,
     tallies: BTreeMap<Scope, Tally>,
-    live: u32,
+    live: Holding,
     opened: u64,
     // The flow that was found last: packets come in trains.
     recent: u32,
@@ -27,103 +26,15 @@ pub(crate) struct Flows {
     budget: Budget,
 }
 
-/// One flow, and what everyone keeps about it.
-pub(crate) struct Slot {
-    generation: u32,
-    /// Whose it is.
-    pub(crate) scope: Scope,
-    /// The flow, as packets that arrive show it.
-    pub(crate) arriving: Flow,
-    /// Whether this end began it.
-    pub(crate) ours: bool,
-    /// Whether its name is still good.
-    pub(crate) named: bool,
-    /// What it is.
-    pub(crate) body: Body,
-    /// What is still to be said about it.
-    pub(crate) news: News,
-    /// Whether it stands in the queue of those with something to say.
-    pub(crate) telling: bool,
-    /// Whether it stands in the queue of those with something to do.
-    pub(crate) ready: bool,
-    /// Whether its peer waits for an answer, and it counts so.
-    pub(crate) waiting: bool,
-    // Whether it may be used for the next flow.
-    free: bool,
-}
-
-/// What a flow is.
-pub(crate) enum Body {
-    /// A wish for a connection, not answered yet.
-    Wanted(Syn),
-    /// A wish that is to be answered by a reset.
-    Unwanted(Syn),
-    /// A connection.
-    Tcp(Tcp),
-    /// Datagrams.
-    Udp(Udp),
-    /// Datagrams that are to be answered with *prohibited*.
-    Prohibited,
-    /// A connection that was closed in good order, and answers its peer's last segment again.
-    Lingering(Told),
-    /// Nothing any more.
-    Gone,
-}
-
 /// What one scope has.
 #[derive(Clone, Copy, Default)]
 struct Tally {
-    live: u32,
+    live: Holding,
     waiting: u32,
 }
 
 /// No room is left for a flow.
 pub(crate) struct Full;
-
-impl Body {
-    /// Whether it counts as a flow.
-    pub(crate) const fn is_alive(&self) -> bool {
-        match self {
-            Self::Wanted(_) | Self::Tcp(_) | Self::Udp(_) => true,
-            Self::Unwanted(_) | Self::Prohibited | Self::Lingering(_) | Self::Gone => false,
-        }
-    }
-
-    /// The size of each of its two buffers.
-    fn buffer(&self) -> usize {
-        match self {
-            Self::Tcp(tcp) => tcp.buffer(),
-            Self::Udp(udp) => udp.buffer(),
-            Self::Wanted(_) | Self::Unwanted(_) | Self::Prohibited | Self::Lingering(_) | Self::Gone => 0,
-        }
-    }
-}
-
-impl Slot {
-    /// The flow, seen from the packets of whoever began it.
-    pub(crate) const fn flow(&self) -> Flow {
-        if self.ours { self.arriving.reversed() } else { self.arriving }
-    }
-
-    /// The next piece of news. After the last one its name is void.
-    pub(crate) fn tell(&mut self) -> Option<Item> {
-        if self.news.is_empty() && self.named {
-            match &mut self.body {
-                Body::Tcp(tcp) => tcp.tell(&mut self.news),
-                Body::Udp(udp) if !self.waiting => udp.tell(&mut self.news),
-                Body::Udp(_)
-                | Body::Wanted(_)
-                | Body::Unwanted(_)
-                | Body::Prohibited
-                | Body::Lingering(_)
-                | Body::Gone => {}
-            }
-        }
-        let item = self.news.take();
-        self.named &= !item.as_ref().is_some_and(Item::is_last);
-        item
-    }
-}
 
 impl Flows {
     pub(crate) fn new(limits: Limits, random: &mut dyn Random) -> Self {
@@ -133,7 +44,7 @@ impl Flows {
             index: Index::new(),
             keys: Keys::new(random),
             tallies: BTreeMap::new(),
-            live: 0,
+            live: Holding::default(),
             opened: 0,
             recent: 0,
             limits,
@@ -141,19 +52,14 @@ impl Flows {
         }
     }
 
-    /// How many there are.
-    pub(crate) const fn live(&self) -> usize {
-        self.live as usize
+    /// What they have together.
+    pub(crate) const fn live(&self) -> Holding {
+        self.live
     }
 
-    /// What their buffers come to, in bytes.
-    pub(crate) const fn buffered(&self) -> usize {
-        self.budget.taken()
-    }
-
-    /// Takes two buffers for one more flow; returns the size of each.
-    pub(crate) fn take_buffers(&mut self) -> Option<usize> {
-        self.budget.take(self.live())
+    /// The size of each of the two buffers of the next flow of `scope`.
+    pub(crate) fn next_buffers(&self, scope: Scope) -> Option<usize> {
+        self.budget.next(self.live, self.tally(scope).live)
     }
 
     /// The number of the flow that a packet belongs to.
@@ -203,21 +109,23 @@ impl Flows {
 
     /// Whether one more flow may come in, to wait for an answer.
     pub(crate) fn has_room_to_wait(&self, scope: Scope) -> bool {
-        let waiting = self.tallies.get(&scope).map_or(0, |tally| tally.waiting);
-        waiting < self.limits.waiting_per_scope && self.has_room(scope)
+        self.tally(scope).waiting < self.limits.waiting_per_scope && self.has_room(scope)
     }
 
     /// Whether there may be one more flow.
     pub(crate) fn has_room(&self, scope: Scope) -> bool {
-        let live = self.tallies.get(&scope).map_or(0, |tally| tally.live);
-        live < self.limits.flows_per_scope && self.live < self.limits.flows
+        let live = self.tally(scope).live;
+        live.flows < self.limits.flows_per_scope && self.live.flows < self.limits.flows
     }
 
-    /// Makes something else of a flow that goes on.
-    pub(crate) fn set_body(&mut self, number: u32, body: Body) {
-        if let Some(slot) = self.slots.get_mut(number as usize) {
-            slot.body = body;
+    /// Makes a connection of a flow that has no buffers yet.
+    pub(crate) fn connect(&mut self, number: u32, tcp: Tcp) {
+        let Some(slot) = self.slots.get_mut(number as usize) else { return };
+        self.live.buffers += 2 * tcp.buffer();
+        if let Some(tally) = self.tallies.get_mut(&slot.scope) {
+            tally.live.buffers += 2 * tcp.buffer();
         }
+        slot.body = Body::Tcp(tcp);
     }
 
     /// Adds a flow that is not there, and returns its number.
@@ -225,24 +133,12 @@ impl Flows {
         if !self.has_room(scope) {
             return Err(Full);
         }
-        let slot = Slot {
-            generation: 0,
-            scope,
-            arriving,
-            ours,
-            named: true,
-            body,
-            news: News::default(),
-            telling: false,
-            ready: false,
-            waiting: !ours,
-            free: false,
-        };
-        let number = self.place(slot);
+        let buffer = body.buffer();
+        let number = self.place(Slot::new(scope, arriving, ours, body));
         self.index.insert(self.keys.place(scope, &arriving), number);
-        self.live += 1;
+        self.live = self.live.with(buffer);
         let tally = self.tallies.entry(scope).or_default();
-        tally.live += 1;
+        tally.live = tally.live.with(buffer);
         tally.waiting += u32::from(!ours);
         Ok(number)
     }
@@ -312,15 +208,18 @@ impl Flows {
         self.answered(number);
         let slot = self.slots.get_mut(number as usize).filter(|slot| slot.body.is_alive())?;
         let body = std::mem::replace(&mut slot.body, body);
-        self.budget.give(body.buffer());
-        self.live -= 1;
+        self.live = self.live.without(body.buffer());
         if let Some(tally) = self.tallies.get_mut(&slot.scope) {
-            tally.live -= 1;
-            if tally.live == 0 {
+            tally.live = tally.live.without(body.buffer());
+            if tally.live.flows == 0 {
                 self.tallies.remove(&slot.scope);
             }
         }
         Some(body)
+    }
+
+    fn tally(&self, scope: Scope) -> Tally {
+        self.tallies.get(&scope).copied().unwrap_or_default()
     }
 
     fn place(&mut self, mut slot: Slot) -> u32 {

@@ -12,19 +12,27 @@ pub use output::{Cause, Event, Output};
 mod netstack; // the whole: turns, news and deadlines of all flows
 pub use netstack::Netstack;
 
+mod turns; // one flow after the other sends
 mod arrivals; // packets in
 pub use arrivals::NotTaken;
 
-mod commands; // what callers want
-pub use commands::{AcceptError, ConnectError, DatagramError};
+mod opening; // flows begin
+pub use opening::{AcceptError, ConnectError};
+
+mod carrying; // bytes and datagrams, both ways
+pub use carrying::DatagramError;
+
+mod ending; // flows end
 
 mod tcp; // one connection
+mod told; // what a segment of ours has said
 mod edge; // what smoltcp must not be shown
 mod engine; // smoltcp, one packet at a time
 mod syn; // a connection that is asked for
 mod answer; // segments that no connection sends
 mod udp; // one flow of datagrams
 
+mod slot; // one flow, whatever it is
 mod flows; // all flows, by number, name and packet
 mod index; // numbers by hash
 mod key; // the secrets of hashes and numbers

@@ -1,17 +1,14 @@
 use std::collections::VecDeque;
-use std::time::Duration;
 
-use ztna_model::{Random, Time, millis, secs};
+use ztna_model::{Random, Time};
 
-use crate::answer::write_prohibited;
 use crate::deadlines::Deadlines;
 use crate::engine::Engine;
-use crate::flows::{Body, Flows};
+use crate::flows::Flows;
 use crate::limits::Limits;
-use crate::output::{Cause, Event, Item, News, Output};
+use crate::output::{Item, Output};
 use crate::packets::Packets;
 use crate::stream::{Scope, StreamId};
-use crate::tcp::{End, Told};
 
 /// Turns packets into streams and back, for any number of peers at once.
 ///
@@ -29,13 +26,13 @@ pub struct Netstack {
     pub(crate) deadlines: Deadlines,
     /// Answers that no connection sends, and datagrams.
     pub(crate) outbox: Packets<Scope>,
-    // Flows with something to do; the first has sent `turn` packets in its turn.
-    ready: VecDeque<u32>,
-    turn: u32,
+    /// Flows with something to do; the first has sent `turn` packets in its turn.
+    pub(crate) ready: VecDeque<u32>,
+    pub(crate) turn: u32,
     // Flows with something to say.
     telling: VecDeque<u32>,
-    // Connections that linger, the oldest first, and until when.
-    lingering: VecDeque<(Time, StreamId)>,
+    /// Connections that linger, the oldest first, and until when.
+    pub(crate) lingering: VecDeque<(Time, StreamId)>,
 }
 
 impl Netstack {
@@ -87,96 +84,12 @@ impl Netstack {
 
     /// How many flows there are.
     pub const fn flows(&self) -> usize {
-        self.flows.live()
+        self.flows.live().flows as usize
     }
 
     /// What the buffers of all flows come to, in bytes.
     pub const fn buffered(&self) -> usize {
-        self.flows.buffered()
-    }
-
-    /// Gives the first of the ready flows its turn. Whether it has written a packet, and for whom.
-    fn run(&mut self, number: u32, now: Time) -> Option<Scope> {
-        let sent = self.step(number, now);
-        self.turn += 1;
-        // Most flows that send a packet send no other: asking them costs less than trying in vain.
-        let asked = sent.is_none() || self.turn == 1;
-        if asked && self.settle(number, sent.is_some(), now) {
-            self.turn = 0;
-            self.ready.pop_front();
-            if let Some(slot) = self.flows.slot(number) {
-                slot.ready = false;
-            }
-            self.flows.release(number);
-        } else if self.turn >= TURN {
-            self.turn = 0;
-            self.ready.rotate_left(1);
-        }
-        sent
-    }
-
-    /// Lets a flow write one packet.
-    fn step(&mut self, number: u32, now: Time) -> Option<Scope> {
-        let slot = self.flows.slot(number)?;
-        let (scope, leaving) = (slot.scope, slot.arriving.reversed());
-        let sent = match &mut slot.body {
-            Body::Tcp(tcp) => tcp.egress(&mut self.engine, now),
-            Body::Unwanted(syn) => {
-                let expects = syn.sequence().wrapping_add(1);
-                self.flows.forget(number);
-                self.engine.write(|buffer| ztna_packet::reset_flow(leaving, 0, Some(expects), buffer).ok())
-            }
-            Body::Prohibited => {
-                self.flows.forget(number);
-                self.engine.write(|buffer| write_prohibited(leaving, buffer))
-            }
-            Body::Wanted(_) | Body::Udp(_) | Body::Lingering(_) | Body::Gone => false,
-        };
-        sent.then_some(scope)
-    }
-
-    /// Looks after a flow whose turn may be over. Whether it is: one that has just sent a packet may have another.
-    fn settle(&mut self, number: u32, sent: bool, now: Time) -> bool {
-        let Some(slot) = self.flows.slot(number) else { return true };
-        // Who has ended a flow does not hear of its end.
-        let mut unheard = News::default();
-        let news = if slot.named { &mut slot.news } else { &mut unheard };
-        match &mut slot.body {
-            Body::Tcp(tcp) => match tcp.end(news) {
-                Some(End::Lingering(told)) => self.linger(number, told, now),
-                Some(End::Over) => self.close(number),
-                None => {
-                    let deadline = tcp.deadline(&mut self.engine, slot.arriving, now);
-                    if sent && deadline.is_some_and(|at| at <= now) {
-                        return false;
-                    }
-                    // Whatever it says, at once is too soon for one that has found nothing to send.
-                    self.deadlines.set(number, deadline.map(|at| at.max(now + millis(1))));
-                }
-            },
-            Body::Wanted(syn) if syn.deadline() <= now => self.end(number, Event::Reset(Cause::Silence)),
-            Body::Udp(udp) if udp.deadline() <= now => self.end(number, Event::Closed),
-            Body::Wanted(syn) => self.deadlines.set(number, Some(syn.deadline())),
-            Body::Udp(udp) => self.deadlines.set(number, Some(udp.deadline())),
-            Body::Unwanted(_) | Body::Prohibited | Body::Lingering(_) | Body::Gone => {}
-        }
-        true
-    }
-
-    /// Ends a flow, and says so.
-    pub(crate) fn end(&mut self, number: u32, event: Event) {
-        if let Some(slot) = self.flows.slot(number) {
-            slot.news.add(event);
-        }
-        self.close(number);
-    }
-
-    /// Ends a flow. What is to be said about it is still said.
-    pub(crate) fn close(&mut self, number: u32) {
-        self.deadlines.set(number, None);
-        self.flows.close(number);
-        self.mark_telling(number);
-        self.flows.release(number);
+        self.flows.live().buffers
     }
 
     /// Puts a flow among those with something to do.
@@ -212,28 +125,9 @@ impl Netstack {
         }
         None
     }
-
-    /// Keeps the little that is left of a connection for a while. Nobody is woken when the while is over.
-    fn linger(&mut self, number: u32, told: Told, now: Time) {
-        self.deadlines.set(number, None);
-        self.flows.linger(number, told);
-        self.mark_telling(number);
-        self.lingering.push_back((now + LINGER, self.flows.name(number)));
-        let most = self.limits.flows as usize;
-        while let Some(&(until, stream)) = self.lingering.front()
-            && (until <= now || self.lingering.len() > most)
-        {
-            self.lingering.pop_front();
-            self.flows.forget_lingering(stream);
-        }
-    }
 }
 
 /// The smallest MTU of IPv4 hosts (RFC 791); IPv6 asks for more.
 const SMALLEST_MTU: u16 = 576;
-/// How many packets a flow sends before it is the next one's turn: about what one large send to a socket holds.
-const TURN: u32 = 50;
 /// What datagrams and answers may wait to be sent, in bytes.
 const OUTBOX: usize = 256 << 10;
-/// How long a connection that was closed answers its peer's last segment: four repetitions.
-const LINGER: Duration = secs(20);

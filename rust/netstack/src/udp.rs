@@ -14,8 +14,9 @@ pub(crate) struct Udp {
 }
 
 impl Udp {
-    /// A flow that keeps up to `buffer` bytes unread.
-    pub(crate) const fn new(buffer: usize, now: Time) -> Self {
+    /// A flow that keeps up to `buffer` bytes unread, if that is not too many.
+    pub(crate) fn new(buffer: usize, now: Time) -> Self {
+        let buffer = buffer.min(MOST);
         Self { unread: Packets::new(buffer), buffer, last: now, want_read: true }
     }
 
@@ -55,5 +56,7 @@ impl Udp {
     }
 }
 
+/// Datagrams that have waited behind so many others are of no use any more.
+const MOST: usize = 64 << 10;
 /// How long a flow lives without datagrams (RFC 4787, REQ-5).
 const IDLE: Duration = minutes(2);
