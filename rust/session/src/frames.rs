@@ -1,4 +1,4 @@
-use ztna_api::device::{Mine, NoticeEvent, ToDevice, Welcome};
+use ztna_api::device::{Mine, Notice, ToDevice, Welcome};
 use ztna_api::keyset::KeySet;
 use ztna_model::{EndReason, Time};
 
@@ -81,7 +81,7 @@ impl Session {
                 let mine = self.account.as_ref().is_some_and(|account| account.links.are(asked.next));
                 self.push(Output::Send(Box::new(Mine { next: asked.next, mine }.into())));
             }
-            ToDevice::Notice(notice) => self.tell(notice.event),
+            ToDevice::Notice(notice) => self.tell(notice),
             ToDevice::Ended(ended) => self.ended(ended.reason),
         }
     }
@@ -113,8 +113,8 @@ impl Session {
         self.sign_out_here(Some(Why::Ended(reason)));
     }
 
-    fn tell(&mut self, event: NoticeEvent) {
-        self.notices.push(event);
+    fn tell(&mut self, notice: Notice) {
+        self.notices.push(notice);
         let excess = self.notices.len().saturating_sub(MOST_NOTICES);
         self.notices.drain(..excess);
         self.push(Output::Changed);

@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ztna_api::device::{NoticeEvent, Reachable};
+use ztna_api::device::{Notice, Reachable};
 use ztna_api::keyset::KeySet;
 use ztna_api::statement::Body;
 use ztna_model::{
@@ -48,7 +48,7 @@ pub struct Session {
     pub(crate) book: Book,
     pub(crate) carriers: Vec<Carrier>,
     pub(crate) avoid: Option<GatewayId>,
-    pub(crate) notices: Vec<NoticeEvent>,
+    pub(crate) notices: Vec<Notice>,
     /// The latest time that anything was told.
     pub(crate) now: Time,
     outbox: VecDeque<Output>,

@@ -1,5 +1,5 @@
 use serde::{Deserialize, Serialize};
-use ztna_api::device::NoticeEvent;
+use ztna_api::device::Notice;
 use ztna_model::{DeviceId, Fact, Grant, OrgId, SessionId, Visible, WallTime};
 
 use crate::session::Session;
@@ -32,7 +32,7 @@ pub struct Snapshot {
     /// Whether `facts` are only a preview.
     pub facts_are_preview: bool,
     /// What the person was told of, oldest first.
-    pub notices: Vec<NoticeEvent>,
+    pub notices: Vec<Notice>,
 }
 
 impl Session {

@@ -283,8 +283,9 @@ fn the_person_is_told_of_other_devices() {
     let mut desk = Desk::connected(vec![]);
     let event =
         NoticeEvent::DeviceWaiting { device: DeviceId([5; 16]), name: "phone".into(), code: "XYZ123".into() };
-    desk.frame(Notice { event: event.clone() });
-    assert_eq!(desk.session.snapshot().notices, [event]);
+    let notice = Notice { event };
+    desk.frame(notice.clone());
+    assert_eq!(desk.session.snapshot().notices, [notice]);
 }
 
 #[test]
