@@ -20,6 +20,7 @@ pub use line::{LineError, read_line, write_line};
 
 mod keep; // for how long
 pub use keep::forget_before;
+pub(crate) use keep::signed_start;
 
 /// The signed end of a chain (JWS EdDSA, `openztna-audit+jws`).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -6,10 +6,21 @@ mod dir; // a directory of one test's own
 #[cfg(test)]
 mod keys; // the organisation's keys on the disk
 #[cfg(test)]
+mod phone; // somebody who signs in
+#[cfg(test)]
+mod world; // a broker that runs
+
+#[cfg(test)]
 mod accounts; // who may sign in
 #[cfg(test)]
 mod audit; // the log outside the store
 #[cfg(test)]
 mod id_tokens; // whose ID tokens are believed
+#[cfg(test)]
+mod sign_in; // people and devices come in
+#[cfg(test)]
+mod tokens; // what tokens open and what opens them
+#[cfg(test)]
+mod streams; // control streams
 #[cfg(test)]
 mod store; // the suite every store passes
