@@ -382,3 +382,20 @@ fn p4_2_the_time_of_day_is_the_organisation_s() {
     assert!(at(4, 0)(WallTime::EPOCH, 0));
     assert!(at(3, 1_439)(WallTime::EPOCH, -1));
 }
+
+/// The corpus holds policies by what they are: each is accepted or refused as its name says.
+#[test]
+fn policies_of_the_corpus() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/corpus/pdp");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let known = |rule: &Rule| rule.stranger(&known(), &language()).is_none();
+        let accepted = rule(&text).is_ok_and(|rule| known(&rule));
+        assert_eq!(accepted, name.starts_with("accepted-"), "{name}: {:?}", rule(&text).err());
+        seen += 1;
+    }
+    assert!(seen > 20, "{seen}");
+}
