@@ -43,14 +43,8 @@ impl Datapath {
     pub fn seal_for(&mut self, peer: PeerId, packet: &[u8], sink: &mut impl Datagrams) -> Sealed {
         debug_assert_eq!(self.side, Side::Gateway, "a client seals for the gateway its rule names");
         let scope = Scope(peer.number());
-        let verdict = match parse(packet).as_ref().map(Packet::content) {
-            Ok(Content::IcmpError(error)) => self.table.returning_error(scope, Via::SITE, &error.about),
-            Ok(Content::Tcp(_) | Content::Udp(_) | Content::Echo(_)) => {
-                match parse(packet).as_ref().map(flow) {
-                    Ok(Some(flow)) => self.table.returning(scope, Via::SITE, &flow, packet.len()),
-                    Ok(None) | Err(_) => Verdict::Deny(DenyReason::UnreadablePacket),
-                }
-            }
+        let verdict = match parse(packet) {
+            Ok(read) => self.judge_from_site(scope, &read, packet.len()),
             Err(_) => Verdict::Deny(DenyReason::UnreadablePacket),
         };
         match verdict {
@@ -59,6 +53,18 @@ impl Datapath {
             // Nothing on the site's side is asked about.
             Verdict::Ask(_) => self.deny(DenyReason::NoRule),
             Verdict::Deny(reason) => self.deny(reason),
+        }
+    }
+
+    fn judge_from_site(&mut self, scope: Scope, packet: &Packet<'_>, bytes: usize) -> Verdict {
+        match (packet.content(), packet.flow()) {
+            (Content::IcmpError(error), _) => self.table.returning_error(scope, Via::SITE, &error.about),
+            (Content::Tcp(_) | Content::Udp(_) | Content::Echo(_), Some(flow)) => {
+                self.table.returning(scope, Via::SITE, &flow, bytes)
+            }
+            (Content::Tcp(_) | Content::Udp(_) | Content::Echo(_), None) => {
+                Verdict::Deny(DenyReason::UnreadablePacket)
+            }
         }
     }
 
