@@ -250,11 +250,14 @@ fn netstack_limits(limits: &LimitsConfig) -> ztna_netstack::Limits {
     ztna_netstack::Limits {
         flows: limits.flows,
         flows_per_scope: limits.flows_per_device,
+        buffer_per_flow: BUFFER_PER_FLOW,
         buffer_total: limits.buffers_mib << 20,
         ..ztna_netstack::Limits::GATEWAY
     }
 }
 
+/// What can be on its way at once: 200 Mbit/s over 40 ms.
+const BUFFER_PER_FLOW: usize = 1 << 20;
 /// Orders that may wait for the data thread.
 const INBOX: usize = 4_096;
 /// Flows that may wait to be connected.

@@ -51,7 +51,7 @@ impl Device {
             key: P256Key::from_pkcs8(&P256Key::generate().unwrap()).unwrap(),
             wg_pub: wg_public(&secret),
             path: Datapath::new(Side::Client, tunnel, table),
-            netstack: Netstack::new(Limits::DESKTOP, &mut random),
+            netstack: Netstack::new(Limits { buffer_per_flow: 1 << 20, ..Limits::DESKTOP }, &mut random),
             outgoing: Outgoing(port),
             poller,
             inbox,
