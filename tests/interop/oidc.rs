@@ -1,0 +1,1 @@
+//! A certified OpenID provider, `oidc-provider`, as the broker's external issuer.
