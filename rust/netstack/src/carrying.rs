@@ -21,7 +21,8 @@ pub enum DatagramError {
 }
 
 impl Netstack {
-    /// Gives `bytes` to a connection. Returns how many it took; if not all, [`Event::Writable`] follows.
+    /// Gives `bytes` to a connection. Returns how many it took; if not all, [`Event::Writable`](crate::Event::Writable)
+    /// follows.
     pub fn send(&mut self, stream: StreamId, mut bytes: &[u8]) -> usize {
         let whole = bytes.len();
         // The free part of a ring lies in two pieces at most.
@@ -44,7 +45,7 @@ impl Netstack {
     /// Lets `fill` write what a connection is to send, and say how much that is; returns the same.
     ///
     /// It gets the free part of the buffer, or what lies in one piece of it, and is not called if there is none; then
-    /// [`Event::Writable`] follows.
+    /// [`Event::Writable`](crate::Event::Writable) follows.
     pub fn send_with(&mut self, stream: StreamId, fill: impl FnOnce(&mut [u8]) -> usize) -> usize {
         let sent = self.tcp(stream).map_or(0, |tcp| tcp.send_with(fill));
         if sent > 0 {
@@ -53,8 +54,8 @@ impl Netstack {
         sent
     }
 
-    /// Reads from a connection. Returns how many bytes there were; if 0, [`Event::Readable`] or
-    /// [`Event::PeerClosed`] follows.
+    /// Reads from a connection. Returns how many bytes there were; if 0, [`Event::Readable`](crate::Event::Readable) or
+    /// [`Event::PeerClosed`](crate::Event::PeerClosed) follows.
     pub fn recv(&mut self, stream: StreamId, buffer: &mut [u8]) -> usize {
         let mut length = 0;
         for _ in 0..2 {
@@ -77,7 +78,7 @@ impl Netstack {
     /// Lets `read` see what has arrived on a connection, and say how much of it is done with; returns the same.
     ///
     /// It gets the oldest bytes, as many as lie in one piece, and is not called if there are none; then
-    /// [`Event::Readable`] or [`Event::PeerClosed`] follows.
+    /// [`Event::Readable`](crate::Event::Readable) or [`Event::PeerClosed`](crate::Event::PeerClosed) follows.
     pub fn recv_with(&mut self, stream: StreamId, read: impl FnOnce(&[u8]) -> usize) -> usize {
         let taken = self.tcp(stream).map_or(0, |tcp| tcp.recv_with(read));
         if taken > 0 {
@@ -116,7 +117,7 @@ impl Netstack {
         sent.then_some(()).ok_or(DatagramError::NoRoom)
     }
 
-    /// Takes the oldest unread datagram; if there is none, [`Event::Readable`] follows.
+    /// Takes the oldest unread datagram; if there is none, [`Event::Readable`](crate::Event::Readable) follows.
     pub fn recv_datagram(&mut self, stream: StreamId) -> Option<&[u8]> {
         match &mut self.flows.named(stream)?.body {
             Body::Udp(udp) => udp.recv(),

@@ -42,7 +42,7 @@ pub enum AcceptError {
 impl Netstack {
     /// Begins a flow. With the source port 0 a free one is chosen: see [`flow`](Self::flow).
     ///
-    /// A TCP flow can be used from [`Event::Connected`] on, a flow of datagrams at once.
+    /// A TCP flow can be used from [`Event::Connected`](crate::Event::Connected) on, a flow of datagrams at once.
     pub fn connect(&mut self, scope: Scope, flow: Flow, now: Time) -> Result<StreamId, ConnectError> {
         if flow.protocol == Protocol::IcmpEcho {
             return Err(ConnectError::OtherProtocol);
@@ -68,7 +68,8 @@ impl Netstack {
         Ok(self.flows.name(number))
     }
 
-    /// Lets a waiting flow in: TCP goes on with its handshake until [`Event::Connected`], datagrams can be read.
+    /// Lets a waiting flow in: TCP goes on with its handshake until [`Event::Connected`](crate::Event::Connected),
+    /// datagrams can be read.
     pub fn accept(&mut self, stream: StreamId, now: Time) -> Result<(), AcceptError> {
         let slot = self.flows.named(stream).filter(|slot| slot.waiting).ok_or(AcceptError::NotWaiting)?;
         let (scope, arriving) = (slot.scope, slot.arriving);
