@@ -1,7 +1,9 @@
 use clap::{Parser, Subcommand};
 
-use crate::admin::AdminArgs;
+use crate::admin::{AdminArgs, AuditArgs};
+use crate::broker::BrokerArgs;
 use crate::connect::{ConnectArgs, ConnectorArgs};
+use crate::gateway::GatewayArgs;
 use crate::logging::Logging;
 
 /// Reach your work's applications, one by one, and nothing else.
@@ -31,4 +33,10 @@ pub(crate) enum Command {
     Posture(ConnectorArgs),
     /// Administer an organisation, on the machine where its broker runs
     Admin(AdminArgs),
+    /// The log of all that was decided and done: verify it, export it
+    Audit(AuditArgs),
+    /// Serve an organisation: sign-ins, devices, decisions, audit log
+    Broker(BrokerArgs),
+    /// Stand beside applications: dial out to the broker, and let through what it grants
+    Gateway(GatewayArgs),
 }

@@ -1,3 +1,5 @@
+use std::io::{self, IsTerminal as _};
+
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -6,16 +8,16 @@ use tracing_subscriber::EnvFilter;
 pub(crate) struct Logging {
     /// What to log: a level (error, warn, info, debug, trace), or targets with levels such as ztna_gateway=debug.
     /// Names and addresses are logged at debug and below only, packets at trace only
-    #[arg(long, global = true, value_name = "FILTER", env = "OPENZTNA_LOG", default_value = "warn")]
-    log: String,
+    #[arg(long, global = true, value_name = "FILTER", env = "OPENZTNA_LOG")]
+    log: Option<String>,
     /// How log lines look
-    #[arg(long, global = true, value_name = "FORM", env = "OPENZTNA_LOG_FORM", default_value = "text")]
-    log_form: Form,
+    #[arg(long, global = true, value_name = "FORM", env = "OPENZTNA_LOG_FORM")]
+    log_form: Option<Form>,
 }
 
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum Form {
+pub(crate) enum Form {
     /// For people.
     Text,
     /// For machines: an object a line.
@@ -23,19 +25,27 @@ enum Form {
 }
 
 impl Logging {
-    /// Begins to log. A filter that is not understood is told and replaced by `warn`.
+    /// Begins to log as the command line says, or else warnings and errors for people.
     pub(crate) fn begin(&self) {
-        let filter = EnvFilter::try_new(&self.log).unwrap_or_else(|error| {
-            eprintln!("the log filter `{}` is not understood ({error}); logging at warn", self.log);
-            EnvFilter::new("warn")
+        self.begin_at("warn", Form::Text);
+    }
+
+    /// Begins to log as the command line says, or else as the configuration does. A filter that is not understood is told
+    /// and replaced by the configuration's.
+    pub(crate) fn begin_at(&self, level: &str, form: Form) {
+        let filter = self.log.as_deref().unwrap_or(level);
+        let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
+            eprintln!("the log filter `{filter}` is not understood ({error}); logging at {level}");
+            EnvFilter::new(level)
         });
         // The WireGuard engine reports the normal end of a session as an error.
         let filter = match QUIET.parse() {
             Ok(quiet) => filter.add_directive(quiet),
             Err(_) => filter,
         };
-        let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        match self.log_form {
+        let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+        let logger = logger.with_ansi(io::stderr().is_terminal());
+        match self.log_form.unwrap_or(form) {
             Form::Text => logger.init(),
             Form::Json => logger.json().init(),
         }

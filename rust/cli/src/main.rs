@@ -3,8 +3,11 @@
 mod args; // the command line
 mod connect; // the connector, in the foreground
 mod show; // how it stands, in words
+mod broker; // the organisation's decisions, served
+mod gateway; // what stands beside the applications
 mod admin; // what administrators ask
 mod exit; // how the program ends
+mod stop; // when
 mod logging; // what is logged, and how
 mod table; // rows in columns
 
@@ -25,9 +28,8 @@ fn main() -> ExitCode {
             return if is_mistake { Exit::Usage } else { Exit::Done }.into();
         }
     };
-    args.logging.begin();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(args.command, args.json)).into(),
+        Ok(runtime) => runtime.block_on(run(args)).into(),
         Err(error) => {
             eprintln!("the program cannot start: {error}");
             Exit::Failed.into()
@@ -35,7 +37,13 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command, json: bool) -> Exit {
+async fn run(args: Args) -> Exit {
+    let Args { json, logging, command } = args;
+    // What serves may have its logging configured.
+    let serves = matches!(command, Command::Broker(_) | Command::Gateway(_));
+    if !serves {
+        logging.begin();
+    }
     match command {
         Command::Connect(args) => connect::connect(args, json).await,
         Command::SignIn(args) => connect::sign_in(args, json).await,
@@ -43,5 +51,8 @@ async fn run(command: Command, json: bool) -> Exit {
         Command::Status(args) => connect::status(args, json).await,
         Command::Posture(args) => connect::posture(args, json).await,
         Command::Admin(args) => admin::run(args, json).await,
+        Command::Audit(args) => admin::audit(args, json).await,
+        Command::Broker(args) => broker::run(args, &logging, json).await,
+        Command::Gateway(args) => gateway::run(args, &logging, json).await,
     }
 }

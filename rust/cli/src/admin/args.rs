@@ -1,36 +1,49 @@
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use ztna_api::admin::{Group, Invited, Op, PolicyChange, Role, Settings, Site};
+use ztna_api::admin::Role;
 use ztna_model::{
-    Address, Cidr, DeviceId, GatewayId, GroupId, HoldId, NamePattern, PersonId, PolicyId, Ports, Protocol,
-    Resource, ResourceId, SessionId, SiteId, Target, WallTime,
+    DeviceId, GatewayId, GroupId, HoldId, PolicyId, Ports, Protocol, ResourceId, SessionId, SiteId, Target,
 };
-
-use super::call::{Broker, CallError};
-use super::who;
 
 /// Administer an organisation, on the machine where its broker runs
 #[derive(Clone, Debug, Args)]
 pub(crate) struct AdminArgs {
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+    #[command(subcommand)]
+    pub(crate) command: AdminCommand,
+}
+
+/// Which broker is meant.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SocketArgs {
     /// The broker's administration socket
     #[arg(
-        long,
+        long = "socket",
         global = true,
         value_name = "PATH",
         env = "OPENZTNA_ADMIN_SOCKET",
         default_value = "/var/lib/openztna/broker/admin.sock"
     )]
-    pub(crate) socket: PathBuf,
-    #[command(subcommand)]
-    pub(crate) command: AdminCommand,
+    pub(crate) path: PathBuf,
 }
 
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum AdminCommand {
     /// How things stand
     Status,
+    /// Make the first owner, by the token that the broker left in its directory
+    SetUp {
+        /// The account that becomes owner
+        account: String,
+        /// The token: what `setup-token` in the broker's directory holds
+        #[arg(long, env = "OPENZTNA_SETUP_TOKEN", hide_env_values = true)]
+        token: String,
+    },
+    /// Accounts of the broker's own identity provider
+    #[command(subcommand)]
+    Accounts(Accounts),
     /// People: who may come in, and their groups
     #[command(subcommand)]
     People(People),
@@ -61,6 +74,61 @@ pub(crate) enum AdminCommand {
     /// The organisation's settings
     #[command(subcommand)]
     Settings(SettingsCommand),
+    /// Copy the store into a new file; keep it together with a copy of the broker's directory `keys`
+    BackUp {
+        /// The file: an absolute path to nothing yet
+        file: PathBuf,
+    },
+    /// How the broker's keys and certificate stand
+    Keys,
+    /// The latest alarms
+    Alarms,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Accounts {
+    /// List accounts
+    List,
+    /// Add an account and let its person come in. Without --password-stdin a password is made and shown once
+    Add {
+        /// What the person types to sign in
+        account: String,
+        /// What people call them
+        #[arg(long)]
+        name: Option<String>,
+        /// Their e-mail address
+        #[arg(long)]
+        email: Option<String>,
+        /// A group of theirs; may be given several times
+        #[arg(long = "group", value_name = "GROUP")]
+        groups: Vec<GroupId>,
+        /// Read the password from standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Give an account another password
+    Password {
+        /// The account
+        account: String,
+        /// Read the password from standard input; without it, one is made and shown once
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Refuse an account's sign-ins
+    Disable {
+        /// The account
+        account: String,
+    },
+    /// Take an account's sign-ins again
+    Enable {
+        /// The account
+        account: String,
+    },
+    /// Remove an account, and the person with it
+    Remove {
+        /// The account
+        account: String,
+    },
 }
 
 #[derive(Clone, Debug, Subcommand)]
@@ -302,181 +370,6 @@ pub(crate) enum SettingsCommand {
         /// The file
         file: PathBuf,
     },
-}
-
-impl AdminCommand {
-    /// What to ask the broker. Names on the command line are looked up there first.
-    pub(crate) async fn into_op(self, broker: &mut Broker) -> Result<Op, CallError> {
-        match self {
-            Self::Status => Ok(Op::Status {}),
-            Self::People(command) => command.into_op(broker).await,
-            Self::Groups(command) => Ok(command.into_op()),
-            Self::Devices(command) => command.into_op(broker).await,
-            Self::Resources(command) => command.into_op(),
-            Self::Sites(command) => Ok(command.into_op()),
-            Self::Gateways(command) => Ok(command.into_op()),
-            Self::Policies(command) => command.into_op(broker).await,
-            Self::Sessions(Sessions::List) => Ok(Op::Sessions {}),
-            Self::Sessions(Sessions::End { session }) => Ok(Op::SessionEnd { sid: session }),
-            Self::Holds(command) => command.into_op(broker).await,
-            Self::Settings(SettingsCommand::Show) => Ok(Op::Settings {}),
-            Self::Settings(SettingsCommand::Put { file }) => {
-                settings(&file).map(|settings| Op::SettingsPut { settings })
-            }
-        }
-    }
-}
-
-impl People {
-    async fn into_op(self, broker: &mut Broker) -> Result<Op, CallError> {
-        Ok(match self {
-            Self::List => Op::People {},
-            Self::Invite { name, email, issuer, subject, groups } => {
-                let who = match (email, issuer, subject) {
-                    (Some(email), _, _) => Invited::Email(email),
-                    (None, Some(issuer), Some(subject)) => Invited::Person(PersonId { issuer, subject }),
-                    (None, _, _) => {
-                        return Err(CallError::NotFound("give --email, or --issuer and --subject".into()));
-                    }
-                };
-                Op::PersonInvite { who, name, groups: groups.into_iter().collect() }
-            }
-            Self::Groups { person, groups } => {
-                Op::PersonGroups { person: who::person(broker, &person).await?, groups: set(groups) }
-            }
-            Self::Roles { person, roles } => {
-                Op::PersonRoles { person: who::person(broker, &person).await?, roles: set(roles) }
-            }
-            Self::Remove { person } => Op::PersonRemove { person: who::person(broker, &person).await? },
-        })
-    }
-}
-
-impl Groups {
-    fn into_op(self) -> Op {
-        match self {
-            Self::List => Op::Groups {},
-            Self::Put { id, title } => {
-                let title = title.unwrap_or_else(|| id.to_string());
-                Op::GroupPut { group: Group { id, title, claims: BTreeSet::new() } }
-            }
-            Self::Remove { id } => Op::GroupRemove { group: id },
-        }
-    }
-}
-
-impl Devices {
-    async fn into_op(self, broker: &mut Broker) -> Result<Op, CallError> {
-        Ok(match self {
-            Self::List { person } => Op::Devices { person: maybe(broker, person).await? },
-            Self::Admit { device } => Op::DeviceAdmit { device },
-            Self::End { device } => Op::DeviceEnd { device },
-            Self::Token { person, minutes } => {
-                Op::DeviceToken { person: maybe(broker, person).await?, life_s: minutes.saturating_mul(60) }
-            }
-        })
-    }
-}
-
-impl Resources {
-    fn into_op(self) -> Result<Op, CallError> {
-        Ok(match self {
-            Self::List => Op::Resources {},
-            Self::Put { id, address, site, ports, protocol, target, title } => {
-                let title = title.unwrap_or_else(|| id.to_string());
-                let address = read_address(&address)?;
-                Op::ResourcePut { resource: Resource { id, title, site, address, protocol, ports, target } }
-            }
-            Self::Remove { id } => Op::ResourceRemove { resource: id },
-        })
-    }
-}
-
-impl Sites {
-    fn into_op(self) -> Op {
-        match self {
-            Self::List => Op::Sites {},
-            Self::Create { id, title } => {
-                let title = title.unwrap_or_else(|| id.to_string());
-                Op::SitePut { site: Site { id, title } }
-            }
-            Self::Remove { id } => Op::SiteRemove { site: id },
-        }
-    }
-}
-
-impl Gateways {
-    fn into_op(self) -> Op {
-        match self {
-            Self::List => Op::Gateways {},
-            Self::Create { id, site } => Op::GatewayCreate { gateway: id, site },
-            Self::Revoke { id } => Op::GatewayRevoke { gateway: id },
-        }
-    }
-}
-
-impl Policies {
-    async fn into_op(self, broker: &mut Broker) -> Result<Op, CallError> {
-        Ok(match self {
-            Self::List => Op::Policies {},
-            Self::Put { id, file } => Op::PolicyPut { policy: id, text: read(&file)? },
-            Self::Remove { id } => Op::PolicyRemove { policy: id },
-            Self::Test { person, resource, device } => {
-                Op::PolicyTest { person: who::person(broker, &person).await?, device, resource }
-            }
-            Self::Preview { id, file } => {
-                let change = match file {
-                    Some(file) => PolicyChange::Put { policy: id, text: read(&file)? },
-                    None => PolicyChange::Remove { policy: id },
-                };
-                Op::PolicyPreview { change }
-            }
-        })
-    }
-}
-
-impl Holds {
-    async fn into_op(self, broker: &mut Broker) -> Result<Op, CallError> {
-        Ok(match self {
-            Self::List => Op::Holds {},
-            Self::Place { target, reason, minutes } => {
-                let target = who::hold_target(broker, &target).await?;
-                Op::HoldPlace { target, reason, until: minutes.map(in_minutes) }
-            }
-            Self::Lift { hold } => Op::HoldLift { hold },
-        })
-    }
-}
-
-async fn maybe(broker: &mut Broker, person: Option<String>) -> Result<Option<PersonId>, CallError> {
-    match person {
-        Some(person) => who::person(broker, &person).await.map(Some),
-        None => Ok(None),
-    }
-}
-
-fn set<T: Ord>(list: Vec<T>) -> BTreeSet<T> {
-    list.into_iter().collect()
-}
-
-fn in_minutes(minutes: u64) -> WallTime {
-    ztna_net::clock::Clock.wall() + ztna_model::minutes(minutes)
-}
-
-fn read_address(text: &str) -> Result<Address, CallError> {
-    let prefix = text.parse::<Cidr>().map(Address::Prefix);
-    let address = prefix.or_else(|_| text.parse::<NamePattern>().map(Address::Name));
-    address
-        .map_err(|error| CallError::NotFound(format!("{error}; or an address or prefix such as 10.1.0.0/16")))
-}
-
-fn read(file: &PathBuf) -> Result<String, CallError> {
-    std::fs::read_to_string(file).map_err(|cause| CallError::File { path: file.display().to_string(), cause })
-}
-
-fn settings(file: &PathBuf) -> Result<Settings, CallError> {
-    let text = read(file)?;
-    serde_json::from_str(&text).map_err(|error| CallError::NotFound(format!("{}: {error}", file.display())))
 }
 
 fn role(text: &str) -> Result<Role, String> {

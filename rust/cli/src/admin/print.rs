@@ -294,7 +294,7 @@ fn join<T: ToString>(items: impl Iterator<Item = T>) -> String {
     items.map(|item| item.to_string()).collect::<Vec<_>>().join(",")
 }
 
-fn date(time: WallTime) -> String {
+pub(super) fn date(time: WallTime) -> String {
     let second = time.as_secs() % 86_400;
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     format!("{} {hour:02}:{minute:02}:{second:02} UTC", ztna_model::Date::of(time))

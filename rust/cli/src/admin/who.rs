@@ -1,10 +1,11 @@
 use ztna_api::admin::{Answer, HoldTarget, Op, Person};
+use ztna_broker::admin::Client;
 use ztna_model::{DeviceId, PersonId, ResourceId, SessionId};
 
-use super::call::{Broker, CallError};
+use super::CallError;
 
 /// The person that somebody means by a name, an e-mail address or a subject: exactly one, or an error that lists.
-pub(crate) async fn person(broker: &mut Broker, meant: &str) -> Result<PersonId, CallError> {
+pub(crate) async fn person(broker: &mut Client, meant: &str) -> Result<PersonId, CallError> {
     let Answer::People { people, .. } = broker.ask(Op::People {}).await? else {
         return Err(CallError::NotFound("the broker lists no people".into()));
     };
@@ -34,7 +35,7 @@ fn one(people: Vec<Person>, meant: &str) -> Result<PersonId, CallError> {
 }
 
 /// What a hold is to deny: `person:ana`, `device:ID`, `session:ID` or `resource:wiki`.
-pub(crate) async fn hold_target(broker: &mut Broker, text: &str) -> Result<HoldTarget, CallError> {
+pub(crate) async fn hold_target(broker: &mut Client, text: &str) -> Result<HoldTarget, CallError> {
     let wrong =
         || CallError::NotFound(format!("`{text}` is not person:NAME, device:ID, session:ID or resource:ID"));
     let (kind, meant) = text.split_once(':').ok_or_else(wrong)?;
