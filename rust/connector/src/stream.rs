@@ -119,6 +119,10 @@ fn upgrade(org: &OrgId, request: Request) -> Result<http::Request<()>, OpenError
     let text =
         |text: &str| HeaderValue::from_str(text).map_err(|error| OpenError::Request(error.to_string()));
     let (mut parts, _) = request.into_parts();
+    // The proof names the request by its `https` form; the library wants the other.
+    let path = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let uri = format!("wss://{}{path}", org.authority());
+    parts.uri = uri.parse().map_err(|error: http::uri::InvalidUri| OpenError::Request(error.to_string()))?;
     parts.headers.insert(HOST, text(org.authority())?);
     parts.headers.insert(SEC_WEBSOCKET_KEY, text(&generate_key())?);
     parts.headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
