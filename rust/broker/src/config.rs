@@ -122,6 +122,10 @@ pub struct LimitsConfig {
     pub requests_per_second: u32,
     /// Requests at once from one address.
     pub requests_at_once: u32,
+    /// Frames a second on a device's stream, on average.
+    pub frames_per_second: u32,
+    /// Frames at once on a device's stream.
+    pub frames_at_once: u32,
 }
 
 /// For how long the audit log is kept.
@@ -253,7 +257,9 @@ impl Config {
                 limits.connections > 0
                     && limits.connections_per_source > 0
                     && limits.requests_per_second > 0
-                    && limits.requests_at_once > 0,
+                    && limits.requests_at_once > 0
+                    && limits.frames_per_second > 0
+                    && limits.frames_at_once > 0,
                 "`limits` are 1 at least",
             ),
         ];
@@ -352,6 +358,8 @@ impl Default for LimitsConfig {
             connections_per_source: 2_000,
             requests_per_second: 50,
             requests_at_once: 500,
+            frames_per_second: 100,
+            frames_at_once: 500,
         }
     }
 }

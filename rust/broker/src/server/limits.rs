@@ -39,6 +39,11 @@ impl Sources {
         Arc::new(Self { limits, known: Mutex::default() })
     }
 
+    /// How much each may do.
+    pub(crate) const fn limits(&self) -> &LimitsConfig {
+        &self.limits
+    }
+
     /// A place for one more connection, if there is one.
     pub(crate) fn take_place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let (source, mut known) = (network(address), self.known());
@@ -129,6 +134,7 @@ mod tests {
             connections_per_source: 2,
             requests_per_second: 2,
             requests_at_once: 3,
+            ..LimitsConfig::default()
         };
         Sources::new(limits)
     }

@@ -127,7 +127,10 @@ enum Next {
 impl Link {
     fn new(front: &Front, side: Side, place: Arc<Place>, outgoing: mpsc::Receiver<Saying>) -> Self {
         let pace = match side {
-            Side::Device => Pace::new(DEVICE_PER_SECOND, DEVICE_AT_ONCE),
+            Side::Device => {
+                let limits = front.sources.limits();
+                Pace::new(limits.frames_per_second, limits.frames_at_once)
+            }
             Side::Gateway => Pace::new(GATEWAY_PER_SECOND, GATEWAY_AT_ONCE),
         };
         let (desk, present) = (front.desk.clone(), front.present.clone());
@@ -237,9 +240,6 @@ const WRITE: Duration = secs(10);
 const MOST_TO_DEVICE: usize = 256;
 /// A floor for each of many thousand sessions at once: a policy was edited.
 const MOST_TO_GATEWAY: usize = 16_384;
-/// A device asks as its applications do: many at once, now and then.
-const DEVICE_PER_SECOND: u32 = 100;
-const DEVICE_AT_ONCE: u32 = 500;
 /// A gateway speaks for all its devices.
 const GATEWAY_PER_SECOND: u32 = 10_000;
 const GATEWAY_AT_ONCE: u32 = 50_000;
