@@ -52,8 +52,9 @@ impl Pdp {
         self.tell_gateway(stream, Welcome { version, gateway: gateway.clone(), incarnation, keys });
         let lost = self.void_other_runs(&gateway);
         self.send_recent_floors(&gateway, stream);
-        let live = self.index.leases_at(&gateway).into_iter().filter(|id| self.grants.is_signed(id));
-        self.tell_gateway(stream, List { live: live.collect() });
+        let live = |id: &LeaseId| self.grants.is_signed(id) && !lost.contains(id);
+        let live = self.index.leases_at(&gateway).into_iter().filter(live).collect();
+        self.tell_gateway(stream, List { live });
         self.offer_again(&gateway);
         self.grant_anew(lost, None);
     }
