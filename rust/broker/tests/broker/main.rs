@@ -4,6 +4,8 @@
 mod dir; // a directory of one test's own
 
 #[cfg(test)]
+mod gate; // somebody who would be a gateway
+#[cfg(test)]
 mod keys; // the organisation's keys on the disk
 #[cfg(test)]
 mod phone; // somebody who signs in
@@ -22,5 +24,9 @@ mod sign_in; // people and devices come in
 mod tokens; // what tokens open and what opens them
 #[cfg(test)]
 mod streams; // control streams
+#[cfg(test)]
+mod gateways; // gateways come in
+#[cfg(test)]
+mod leases; // what they give devices, and what is taken away
 #[cfg(test)]
 mod store; // the suite every store passes

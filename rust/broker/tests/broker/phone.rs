@@ -7,14 +7,15 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use ztna_api::device::{FromDevice, Hello, ToDevice};
+use ztna_api::device::{Ask, FromDevice, Granted, Hello, Stated, ToDevice, Wanted};
 use ztna_api::discovery::Versions;
+use ztna_api::statement::{self, Body, Statement};
 use ztna_api::token;
 use ztna_auth::{
     Call, Output, Possession, Renewal, RenewalError, Request, Response, SignIn, SignInError, SignInPlan,
 };
 use ztna_auth::{SignedIn, Tokens};
-use ztna_model::{LinkId, Secret, millis, secs};
+use ztna_model::{Decision, LinkId, Port, Protocol, Random as _, Secret, Synthetic, WgPublic, millis, secs};
 use ztna_net::clock::Clock;
 use ztna_net::keys::P256Key;
 use ztna_net::random::SystemRandom;
@@ -173,6 +174,20 @@ impl Phone {
         tokio_tungstenite::client_async(request, stream).await.map(|(socket, _)| socket)
     }
 
+    /// A stream on which it has shown to be there, and whose tunnel key the broker knows: all that a lease needs.
+    pub(crate) async fn ready(&mut self, world: &World) -> Stream {
+        let mut stream = self.stream(world).await;
+        let ToDevice::Welcome(welcome) = stream.wait_for("welcome").await else { unreachable!() };
+        let wg_pub = WgPublic(SystemRandom::new().array());
+        for (nonce, body) in welcome.nonces.iter().zip([Body::Presence {}, Body::TunnelKey { wg_pub }]) {
+            let (org, sid) = (world.org.org.clone(), self.tokens().sid);
+            let statement = Statement { org, sid, nonce: nonce.clone(), body };
+            stream.say(Stated { statement: statement::sign(&*self.key, &statement).unwrap() }).await;
+        }
+        stream.wait_for("resources").await;
+        stream
+    }
+
     /// A stream that was greeted.
     pub(crate) async fn stream(&mut self, world: &World) -> Stream {
         let mut stream = Stream(self.open_stream(world, |_| ()).await.unwrap());
@@ -196,6 +211,31 @@ pub(crate) struct Stream(pub(crate) Socket);
 impl Stream {
     pub(crate) async fn say(&mut self, frame: impl Into<FromDevice>) {
         self.0.send(Message::text(frame.into().write())).await.unwrap();
+    }
+
+    /// Asks for `name` on TCP port 80, as its request `number`.
+    pub(crate) async fn ask(&mut self, number: u64, name: &str) {
+        let ask = Ask {
+            request: number,
+            wanted: Wanted::Name { name: name.parse().unwrap(), synthetic: Synthetic::from_index(7) },
+            protocol: Protocol::Tcp,
+            port: Port::new(80).unwrap(),
+            carriers: vec![],
+            avoid: None,
+        };
+        self.say(ask).await;
+    }
+
+    /// The grant that comes next.
+    pub(crate) async fn granted(&mut self) -> Granted {
+        let ToDevice::Granted(granted) = self.wait_for("granted").await else { unreachable!() };
+        granted
+    }
+
+    /// Why the next request that is refused is.
+    pub(crate) async fn refused(&mut self) -> Decision {
+        let ToDevice::Refused(refused) = self.wait_for("refused").await else { unreachable!() };
+        refused.decision
     }
 
     /// The next frame, or the close.

@@ -1,18 +1,23 @@
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use ztna_api::admin::{Answer, Invited, Op};
+use ztna_api::admin::{Answer, Group, Invited, Op, Site};
 use ztna_broker::admin::{Client, LocalAnswer, LocalOp};
 use ztna_broker::{Broker, Config, Listeners};
-use ztna_model::{OrgString, PersonId, RootHash, Secret};
+use ztna_model::{GroupId, OrgString, PersonId, RootHash, Secret};
 use ztna_net::tls::{self, Alpn, Trust};
 
 use crate::dir::TempDir;
+use crate::gate::Gate;
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
+
+const WIKI: &str =
+    r#"permit(principal in Group::"staff", action == Action::"connect", resource == Resource::"wiki");"#;
 
 /// A broker that runs on loopback, with real sockets and files.
 pub(crate) struct World {
@@ -117,6 +122,40 @@ impl World {
         let who = Invited::Person(account.person.clone());
         self.ask(Op::PersonInvite { who, name: name.into(), groups: Default::default() }).await;
         account.person
+    }
+
+    /// The token of a gateway to come, at a site that is made if need be.
+    pub(crate) async fn gateway_token(&self, id: &str) -> Secret<String> {
+        let site = Site { id: "hq".parse().unwrap(), title: "Headquarters".into() };
+        self.ask(Op::SitePut { site }).await;
+        let op = Op::GatewayCreate { gateway: id.parse().unwrap(), site: "hq".parse().unwrap() };
+        let Answer::Token { token, .. } = self.ask(op).await else { panic!("no token") };
+        token
+    }
+
+    /// A gateway that is enrolled and not connected.
+    pub(crate) async fn gateway(&self, id: &str) -> Gate {
+        Gate::of(self, &self.gateway_token(id).await).await
+    }
+
+    /// A wiki for the staff at headquarters, and `person` among them.
+    pub(crate) async fn wiki(&self, person: &PersonId) {
+        let staff: BTreeSet<GroupId> = ["staff".parse().unwrap()].into();
+        let group = Group { id: "staff".parse().unwrap(), title: "Staff".into(), claims: BTreeSet::new() };
+        let site = Site { id: "hq".parse().unwrap(), title: "Headquarters".into() };
+        let wiki = serde_json::json!({
+            "id": "wiki", "title": "Wiki", "site": "hq", "address": {"name": "wiki.demo"},
+            "protocol": "tcp", "ports": "80",
+        });
+        for op in [
+            Op::GroupPut { group },
+            Op::PersonGroups { person: person.clone(), groups: staff },
+            Op::SitePut { site },
+            Op::ResourcePut { resource: serde_json::from_value(wiki).unwrap() },
+            Op::PolicyPut { policy: "wiki".parse().unwrap(), text: WIKI.into() },
+        ] {
+            self.ask(op).await;
+        }
     }
 
     /// An HTTP client that pins the broker's root, keeps no cookies and follows no redirects.
