@@ -170,6 +170,9 @@ impl Session {
         self.pass_time_on_stream(now);
         self.pass_time_on_dials(now);
         self.pass_time_on_facts(now);
+        if self.key_wake().is_some_and(|at| now >= at) {
+            self.state_tunnel_key(now);
+        }
         if self.leases_over_at().is_some_and(|at| now >= at) {
             self.forget_rights(DenyReason::BrokerAway);
             self.push(Output::Plane(Plane::Clear(DenyReason::BrokerAway)));
@@ -190,6 +193,7 @@ impl Session {
             self.stream_wake(),
             self.dials_wake(),
             self.facts_wake(),
+            self.key_wake(),
             self.leases_over_at(),
         ];
         wakes.into_iter().flatten().min()
@@ -229,6 +233,12 @@ impl Session {
         if let Some(key) = &self.tunnel_key {
             self.declare(Body::TunnelKey { wg_pub: key.public }, now);
         }
+    }
+
+    /// When the WireGuard key is a day old, if there is somebody to vouch for another one to.
+    fn key_wake(&self) -> Option<Time> {
+        let key = self.tunnel_key.as_ref().filter(|_| matches!(self.stream, Stream::Open(_)));
+        key.map(|key| key.made + KEY_LIFE)
     }
 
     /// When every lease has run out since the broker went away: the gateways will have closed by then.

@@ -35,7 +35,7 @@ fn from_a_saved_account_to_connected() {
 }
 
 #[test]
-fn a_first_dial_asks_for_a_lease_and_the_next_does_not() {
+fn p5_4_p5_9_a_first_dial_asks_for_a_lease_and_the_next_does_not() {
     let mut desk = Desk::connected(vec![granted("wiki")]);
     desk.dial(1, "wiki.demo", 80);
     assert_eq!(desk.stated(), ["presence"], "asking gains rights");
@@ -56,7 +56,7 @@ fn a_first_dial_asks_for_a_lease_and_the_next_does_not() {
 }
 
 #[test]
-fn what_is_hidden_and_what_does_not_exist_are_refused_alike_and_nobody_is_asked() {
+fn p4_3_what_is_hidden_and_what_does_not_exist_are_refused_alike_and_nobody_is_asked() {
     let mut desk = Desk::connected(vec![granted("wiki")]);
     for (id, name) in [(1, "ledger.demo"), (2, "qzx7.demo"), (3, "wiki.demo.evil"), (4, "xwiki.demo")] {
         desk.dial(id, name, 80);
@@ -68,7 +68,7 @@ fn what_is_hidden_and_what_does_not_exist_are_refused_alike_and_nobody_is_asked(
 }
 
 #[test]
-fn what_is_visible_but_denied_is_refused_with_reason_and_fix() {
+fn p4_3_what_is_visible_but_denied_is_refused_with_reason_and_fix() {
     let mut desk = Desk::connected(vec![granted("wiki"), denied("payroll")]);
     desk.dial(1, "payroll.demo", 80);
     let (reason, fixes) = (DenyReason::DeviceUnfit, vec![Fix::AskAdministrator]);
@@ -112,7 +112,7 @@ fn a_lease_that_is_over_is_asked_for_again() {
 }
 
 #[test]
-fn a_gateway_s_notice_is_believed_about_its_own_leases_alone() {
+fn p5_5_a_gateway_s_notice_is_believed_about_its_own_leases_alone() {
     let mut desk = Desk::connected(vec![granted("wiki")]);
     let lease = desk.grant_wiki();
     let (other, own): (GatewayId, GatewayId) = ("gw-2".parse().unwrap(), "gw-1".parse().unwrap());
@@ -125,7 +125,7 @@ fn a_gateway_s_notice_is_believed_about_its_own_leases_alone() {
 }
 
 #[test]
-fn a_silent_gateway_is_avoided_by_the_next_request() {
+fn p5_10_a_silent_gateway_is_avoided_by_the_next_request() {
     let mut desk = Desk::connected(vec![granted("wiki")]);
     desk.grant_wiki();
     let silent: GatewayId = "gw-1".parse().unwrap();
@@ -253,6 +253,26 @@ fn p3_7_signing_out_works_offline() {
     assert_eq!(path, "/v1/sign-out");
     desk.session.handle_answer(call, Err(CallError::Unreachable("gone".into())), desk.now);
     assert_eq!(desk.session.state().name(), "signed out");
+}
+
+#[test]
+fn p5_9_a_new_key_at_each_start_and_every_day() {
+    let made = |desk: &mut Desk| desk.took(|output| matches!(output, Output::Plane(Plane::Key(_))));
+    let mut desk = Desk::new();
+    desk.session.connect(desk.now);
+    desk.answer_renewal();
+    desk.open_and_welcome();
+    assert!(made(&mut desk), "each start has a key of its own");
+    desk.pass(secs(24 * 60 * 60 - 1));
+    assert!(!made(&mut desk));
+    desk.drain();
+    desk.pass(secs(1));
+    assert!(made(&mut desk), "a stream that lives on does not keep it");
+    assert!(desk.session.next_wake() > Some(desk.now));
+    desk.session.handle_stream_closed(false, desk.now);
+    desk.drain();
+    desk.pass(secs(3 * 24 * 60 * 60));
+    assert!(!made(&mut desk), "without a broker there is nobody to vouch for it to");
 }
 
 #[test]
