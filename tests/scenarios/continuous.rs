@@ -76,7 +76,7 @@ fn a_fact_that_turns_bad_cuts_and_one_that_turns_good_gives_back() {
 }
 
 #[test]
-fn e08_a_gateway_that_is_cut_off_closes_within_the_lease() {
+fn p5_11_e08_a_gateway_that_is_cut_off_closes_within_the_lease() {
     let (mut world, ana) = reaching_the_wiki();
     world.gateways[0].cut_off = true;
     world.hold(HoldTarget::Person(person("ana")));
@@ -110,7 +110,7 @@ fn a_broker_that_restarts_costs_nobody_a_sign_in() {
 }
 
 #[test]
-fn a_gateway_that_restarts_holds_nothing_and_is_reached_again() {
+fn p5_6_a_gateway_that_restarts_holds_nothing_and_is_reached_again() {
     let (mut world, ana) = reaching_the_wiki();
     world.restart_gateway(0);
     assert_eq!(world.gateways[0].gate.leases().count(), 0);
@@ -129,7 +129,7 @@ fn a_store_that_takes_no_writes_grants_nothing_new_and_revokes_all_the_same() {
 }
 
 #[test]
-fn a_revocation_is_quick() {
+fn p5_11_a_revocation_is_quick() {
     let (mut world, _) = reaching_the_wiki();
     let began = world.now;
     world.hold(HoldTarget::Person(person("ana")));

@@ -17,7 +17,7 @@ fn answers_to(world: &mut World, datagram: Vec<u8>) -> u64 {
 }
 
 #[test]
-fn a_stranger_gets_no_byte_back() {
+fn p5_8_a_stranger_gets_no_byte_back() {
     let mut world = World::new();
     let mut stranger = crate::world::chance(9);
     let mut noise = vec![0; 148];

@@ -26,7 +26,7 @@ fn a_fact_that_was_not_read_never_counts() {
 }
 
 #[test]
-fn a_cut_is_told_inside_the_tunnel() {
+fn p5_5_a_cut_is_told_inside_the_tunnel() {
     let mut world = World::new();
     let ana = world.device("ana");
     world.sign_in(ana);

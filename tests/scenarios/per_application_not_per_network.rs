@@ -17,7 +17,7 @@ fn answer_to(world: &mut World, device: crate::world::DeviceId, name: &str, requ
 }
 
 #[test]
-fn hidden_and_absent_are_the_same_bytes() {
+fn p4_3_hidden_and_absent_are_the_same_bytes() {
     let mut world = World::new();
     let ana = world.device("ana");
     world.sign_in(ana);
@@ -32,7 +32,7 @@ fn hidden_and_absent_are_the_same_bytes() {
 }
 
 #[test]
-fn a_device_is_told_of_what_it_may_know_and_of_nothing_else() {
+fn p4_3_a_device_is_told_of_what_it_may_know_and_of_nothing_else() {
     let mut world = World::new();
     let ana = world.device("ana");
     world.sign_in(ana);

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn f01_versions_below_the_minimum_are_refused() {
+    fn p7_f01_versions_below_the_minimum_are_refused() {
         let versions = |min, max| Versions { min, max };
         let rows = [
             (versions(1, 1), versions(1, 1), Some(1)),

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a07_a_proof_is_good_for_its_own_request_alone() {
+    fn p3_1_a07_a_proof_is_good_for_its_own_request_alone() {
         let rows: [(&str, Claims, Option<ProofError>); 9] = [
             ("as it should be", claims(), None),
             ("another method", Claims { htm: "GET".into(), ..claims() }, Some(ProofError::WrongMethod)),

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a01_forms_that_must_be_refused() {
+    fn p3_8_a01_forms_that_must_be_refused() {
         let key = p256_key();
         let good = signed(&key);
         let (head, rest) = good.split_once('.').unwrap();

@@ -123,7 +123,7 @@ mod tests {
     use crate::testing::{ed25519_key, p256_key};
 
     #[test]
-    fn f01_only_the_pinned_root_s_newest_set_counts() {
+    fn p1_2_f01_only_the_pinned_root_s_newest_set_counts() {
         let (root, rogue, lease) = (p256_key(), p256_key(), ed25519_key());
         let org: OrgId = "https://acme.example".parse().unwrap();
         let other: OrgId = "https://other.example".parse().unwrap();

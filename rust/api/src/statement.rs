@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn c02_a_statement_is_good_for_its_own_key_org_and_session_alone() {
+    fn p2_4_c02_a_statement_is_good_for_its_own_key_org_and_session_alone() {
         let (key, other) = (p256_key(), p256_key());
         let text = sign(&key, &statement()).unwrap();
         let (org, sid) = (statement().org, statement().sid);

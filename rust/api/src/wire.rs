@@ -207,7 +207,7 @@ mod tests {
     use crate::gateway::{Declined, FromGateway, LeaseError};
 
     #[test]
-    fn f03_what_is_read_and_what_is_refused() {
+    fn p7_f03_what_is_read_and_what_is_refused() {
         let declined = |lease| Ok(FromGateway::Declined(Declined { lease, code: LeaseError::Expired }));
         let id = ztna_model::LeaseId([1; 16]);
         let rows = [

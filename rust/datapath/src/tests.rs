@@ -200,7 +200,7 @@ fn without_a_rule_nothing_is_even_sealed() {
 }
 
 #[test]
-fn e09_a_client_that_ignores_its_own_table_is_denied_and_told_at_once() {
+fn p5_9_e09_a_client_that_ignores_its_own_table_is_denied_and_told_at_once() {
     let mut pair = Pair::new();
     pair.allow_at_client();
     let (_, site, device) = pair.send(&packet(to_wiki()));
@@ -211,7 +211,7 @@ fn e09_a_client_that_ignores_its_own_table_is_denied_and_told_at_once() {
 }
 
 #[test]
-fn unbound_foreign_and_expired_destinations_get_the_same_answer() {
+fn p6_4_unbound_foreign_and_expired_destinations_get_the_same_answer() {
     let answer = |deadline: Time, destination: &str| {
         let mut pair = Pair::new();
         let (lease, via) = (LeaseId([9; 16]), Via(pair.to_gateway.number()));
@@ -255,7 +255,7 @@ fn e01_one_peer_s_lease_is_of_no_use_to_another() {
 }
 
 #[test]
-fn e08_a_lease_that_is_over_closes_both_ways_on_the_next_batch() {
+fn p5_7_e08_a_lease_that_is_over_closes_both_ways_on_the_next_batch() {
     let mut pair = Pair::new();
     pair.allow_at_client();
     let deadline = pair.now + secs(10);
@@ -295,7 +295,7 @@ fn e04_an_error_about_a_packet_that_was_never_sent_is_dropped() {
 }
 
 #[test]
-fn a_notice_reaches_the_client_and_looks_like_nothing_else() {
+fn p5_5_a_notice_reaches_the_client_and_looks_like_nothing_else() {
     let mut pair = Pair::new();
     pair.allow_at_client();
     pair.allow_at_gateway(Time::MAX);

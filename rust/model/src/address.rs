@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn synthetic_pairs_carry_one_number() {
+    fn p6_3_synthetic_pairs_carry_one_number() {
         let pair = Synthetic::from_index(0x1234);
         assert_eq!(pair.v4.to_string(), "198.18.18.52");
         assert_eq!(pair.v6.to_string(), "2001:2:0:1::1234");

@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn organisation_strings() {
+    fn p1_3_organisation_strings() {
         let accepted = [
             "https://acme.example",
             "https://acme.example:8443",

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn another_secret_gives_other_numbers() {
+    fn p6_2_another_secret_gives_other_numbers() {
         let mut other = Book::new(Secret::new([8; 32]));
         assert_ne!(other.address(&name("wiki.demo")), book().address(&name("wiki.demo")));
     }
@@ -269,7 +269,7 @@ mod tests {
     proptest! {
         /// Names come and go, the book is kept and restored, and through it all every name has one address of its own.
         #[test]
-        fn every_name_has_one_address_of_its_own(
+        fn p6_2_every_name_has_one_address_of_its_own(
             secret: [u8; 32],
             steps in prop::collection::vec((0_u8..4, 0_u16..50), 1..200),
         ) {

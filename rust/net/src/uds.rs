@@ -168,7 +168,7 @@ mod tests {
     use crate::testing::TempDir;
 
     #[tokio::test]
-    async fn the_kernel_says_who_calls() {
+    async fn p1_5_g02_the_kernel_says_who_calls() {
         let dir = TempDir::new();
         let path = dir.path("run/admin.sock");
         let listener = LocalListener::bind(&path).unwrap();
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_has_one_owner_and_goes_with_it() {
+    async fn p1_5_g02_a_socket_has_one_owner_and_goes_with_it() {
         let dir = TempDir::new();
         let path = dir.path("admin.sock");
         let first = LocalListener::bind(&path).unwrap();

@@ -44,7 +44,7 @@ fn what_is_no_reading_is_refused() {
 
 /// A scripted client reports a perfect device, and names a state and a tier of its own.
 #[test]
-fn d01_spoofed_facts_reach_tier_0_only() {
+fn p4_4_d01_spoofed_facts_reach_tier_0_only() {
     let readings = read("spoofed-state-and-tier.json").unwrap();
     assert_eq!(readings.len(), FactKind::ALL.len());
     for fact in grade(&readings, &Requirements::default(), Tier::Unproven, NOW) {

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_must_not_be_used_is_refused() {
+    fn e10_a_counter_that_must_not_be_used_is_refused() {
         let mut datagram = [4_u64.to_le_bytes(), [0; 8], [0; 8], [0; 8]].concat();
         for (counter, accepted) in
             [(0, true), (u64::MAX - (1 << 13) - 1, true), (u64::MAX - (1 << 13), false), (u64::MAX, false)]

@@ -57,7 +57,7 @@ fn a02_a_provider_that_is_another_s_is_refused() {
 }
 
 #[test]
-fn f01_an_organisation_that_is_not_the_one_asked_for_is_refused() {
+fn p1_3_f01_an_organisation_that_is_not_the_one_asked_for_is_refused() {
     check(Deviation::DiscoveryOfAnotherOrg, Err("answers as `https://evil.example`"));
     check(Deviation::KeysOfAnotherRoot, Err("not trusted"));
     check(Deviation::NewerVersionsOnly, Err("no version in common"));

@@ -112,7 +112,7 @@ fn p5_6_a_floor_brings_nothing_up_that_is_not_held() {
 }
 
 #[test]
-fn p5_6_a_floor_never_sinks() {
+fn e12_p5_6_a_floor_never_sinks() {
     let mut site = Site::new();
     site.floor(1, 5);
     site.floor(1, 3);
@@ -129,7 +129,7 @@ fn p5_6_a_floor_never_sinks() {
 }
 
 #[test]
-fn p5_6_an_older_lease_that_comes_again_is_refused() {
+fn e12_p5_6_an_older_lease_that_comes_again_is_refused() {
     let (mut site, _, [mut kept, ..]) = busy();
     let old = kept.text(&site);
     kept.lease.epoch = Epoch(2);

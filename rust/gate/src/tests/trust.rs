@@ -46,7 +46,7 @@ fn p1_2_a_key_that_has_left_the_set_signs_no_more() {
 }
 
 #[test]
-fn b04_another_organisation_s_ids_open_nothing() {
+fn p1_1_b04_another_organisation_s_ids_open_nothing() {
     let mut site = Site::new();
     let mut draft = Draft::new(&site, &Device::new(1), 1);
     draft.lease.org = "https://other.example".parse().unwrap();

@@ -12,7 +12,7 @@ use super::*;
 use crate::config::{Config, UdpBind, UdpConfig};
 
 #[test]
-fn an_unknown_key_hears_nothing() {
+fn p5_8_an_unknown_key_hears_nothing() {
     let wiki = echo();
     let mut site = Site::new(&[&wiki.to_string()]);
     let mut known = site.device();

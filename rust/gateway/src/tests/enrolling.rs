@@ -35,7 +35,7 @@ async fn a_token_makes_a_gateway_once() {
 }
 
 #[tokio::test]
-async fn f01_a_broker_without_the_root_of_the_token_gets_no_secret() {
+async fn p1_3_f01_a_broker_without_the_root_of_the_token_gets_no_secret() {
     let broker = Broker::start().await;
     let secret = "0123456789abcdef0123456789abcdef";
     let organisation = OrgString { org: broker.org.clone(), root: Some(RootHash([7; 32])) };
@@ -68,7 +68,7 @@ fn a_certificate_past_the_middle_of_its_life_is_renewed_and_the_stream_follows()
 }
 
 #[test]
-fn a_certificate_that_ran_out_is_renewed_with_its_own_key() {
+fn p5_12_a_certificate_that_ran_out_is_renewed_with_its_own_key() {
     let mut site = Site::enrolled(&[]);
     relive(&site, 24 * 20);
     site.start_alone(Resolver::System);

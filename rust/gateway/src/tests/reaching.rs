@@ -47,7 +47,7 @@ fn e02_e03_a_name_that_stands_for_a_forbidden_address_is_not_reached() {
 }
 
 #[test]
-fn e02_the_address_that_was_checked_is_the_one_that_is_reached() {
+fn p6_4_e02_the_address_that_was_checked_is_the_one_that_is_reached() {
     let wiki = echo();
     let there = wiki.ip().to_string();
     let answers: [(&str, &[&str]); 3] = [

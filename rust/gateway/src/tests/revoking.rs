@@ -153,7 +153,7 @@ fn a_lease_is_asked_for_again_and_goes_on_undisturbed() {
 }
 
 #[test]
-fn a_restart_is_a_new_run_and_every_earlier_lease_is_void() {
+fn p5_6_a_restart_is_a_new_run_and_every_earlier_lease_is_void() {
     let wiki = echo();
     let mut site = Site::new(&[&wiki.to_string()]);
     let mut device = site.device();

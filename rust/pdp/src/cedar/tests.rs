@@ -338,7 +338,7 @@ fn p4_1_a_policy_names_only_what_there_is() {
 }
 
 #[test]
-fn b04_a_policy_means_its_own_organisation_alone() {
+fn p1_1_b04_a_policy_means_its_own_organisation_alone() {
     let other = Arc::new(Language::new(&"https://other.example".parse().unwrap()).unwrap());
     let id: PolicyId = "p".parse().unwrap();
     let rules = [(id.clone(), Rule::read(&id, STAFF, &other).unwrap())].into();

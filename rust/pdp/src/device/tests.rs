@@ -92,7 +92,7 @@ fn p3_5_a_stream_found_dead_is_replaced_at_once() {
 }
 
 #[test]
-fn p3_5_a_thief_is_seen_while_the_device_is_awake() {
+fn c05_p3_5_a_thief_is_seen_while_the_device_is_awake() {
     let (mut bench, _) = Bench::new();
     let device = bench.ready("ana");
     let other = bench.ready("ana");
@@ -123,7 +123,7 @@ fn p3_5_a_thief_is_seen_while_the_device_is_awake() {
 }
 
 #[test]
-fn p3_5_a_thief_is_seen_when_a_sleeping_device_wakes() {
+fn c05_p3_5_a_thief_is_seen_when_a_sleeping_device_wakes() {
     let (mut bench, _) = Bench::new();
     let mut device = bench.ready("ana");
     let slept_on = device.link;
@@ -163,7 +163,7 @@ fn p3_5_a_hello_may_be_repeated_on_a_fresh_connection() {
 }
 
 #[test]
-fn p3_5_another_broker_that_gave_a_successor_exposes_a_clone() {
+fn c05_p3_5_another_broker_that_gave_a_successor_exposes_a_clone() {
     let (mut bench, _) = Bench::new();
     let device = bench.ready("ana");
     bench.handle(Input::DeviceClosed(device.stream));
@@ -299,7 +299,7 @@ fn p2_4_a_new_tunnel_key_ends_the_leases_of_the_one_before() {
 }
 
 #[test]
-fn d01_what_a_scripted_client_says_of_itself_is_tier_zero() {
+fn p4_4_d01_what_a_scripted_client_says_of_itself_is_tier_zero() {
     let (mut bench, _) = Bench::new();
     let mut device = bench.ready("ana");
     bench.facts(&mut device, &[]);

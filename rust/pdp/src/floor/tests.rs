@@ -231,7 +231,7 @@ fn p5_6_a_floor_goes_to_all_gateways_each_with_its_own() {
 }
 
 #[test]
-fn p5_6_e08_a_gateway_that_was_away_gets_the_floors_first_and_then_the_list() {
+fn p5_11_p5_6_e08_a_gateway_that_was_away_gets_the_floors_first_and_then_the_list() {
     let (mut bench, mut gate) = Bench::new();
     let mut device = bench.ready("ana");
     bench.facts(&mut device, &[]);

@@ -319,7 +319,7 @@ fn p1_6_a_restored_store_ends_every_session() {
 }
 
 #[test]
-fn b04_nothing_of_one_organisation_opens_anything_in_another() {
+fn p1_1_b04_nothing_of_one_organisation_opens_anything_in_another() {
     let (mut acme, _) = Bench::new();
     let device = acme.device("ana");
     // The same machine serves another organisation, whose rows these are not.

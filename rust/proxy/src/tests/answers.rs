@@ -43,7 +43,7 @@ fn check(verdict: &Verdict, status: u16, code: u8, reason: &str) {
 }
 
 #[test]
-fn every_reason_has_its_answer_in_both_protocols() {
+fn p4_3_every_reason_has_its_answer_in_both_protocols() {
     let expected = |reason: DenyReason| match reason {
         DenyReason::NotFound | DenyReason::NoRule => (502, 4),
         DenyReason::GatewayAway | DenyReason::BrokerAway | DenyReason::Restarted => (503, 3),
@@ -108,7 +108,7 @@ fn a_refusal_says_why_and_what_would_help() {
 }
 
 #[test]
-fn what_is_hidden_gets_the_bytes_of_what_does_not_exist() {
+fn p4_3_what_is_hidden_gets_the_bytes_of_what_does_not_exist() {
     let hidden = [
         Verdict::NOT_FOUND,
         Verdict::denied(DenyReason::NoRule),

@@ -10,7 +10,7 @@ fn check_gets_nothing(request: &str) {
 }
 
 #[test]
-fn cve_2022_41924_a_page_that_rebinds_its_name_to_the_port_gets_nothing() {
+fn g02_cve_2022_41924_a_page_that_rebinds_its_name_to_the_port_gets_nothing() {
     let page = "Origin: http://evil.example\r\nSec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\n";
     for host in ["evil.example:1080", "127.0.0.1:1080", "localhost:1080", "wiki.demo"] {
         for method in ["GET", "POST", "PUT", "OPTIONS", "HEAD"] {
@@ -132,7 +132,7 @@ fn g03_what_is_logged_of_a_conversation_holds_nothing_of_it() {
 }
 
 #[test]
-fn smuggling_a_body_whose_end_two_servers_could_see_differently_is_refused() {
+fn e11_smuggling_a_body_whose_end_two_servers_could_see_differently_is_refused() {
     let rows = [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
@@ -172,7 +172,7 @@ fn smuggling_a_body_whose_end_two_servers_could_see_differently_is_refused() {
 }
 
 #[test]
-fn smuggling_the_connection_field_cannot_take_the_frame_off_a_body() {
+fn e11_smuggling_the_connection_field_cannot_take_the_frame_off_a_body() {
     let fields = "Connection: Content-Length, Host, Transfer-Encoding\r\nContent-Length: 5\r\n";
     let seen = converse(format!("POST http://wiki.demo/ HTTP/1.1\r\n{AUTH}{fields}\r\nhelloGET /"));
     assert!(seen.head().contains("\r\nHost: wiki.demo\r\nContent-Length: 5\r\n"), "{}", seen.head());
@@ -180,7 +180,7 @@ fn smuggling_the_connection_field_cannot_take_the_frame_off_a_body() {
 }
 
 #[test]
-fn smuggling_a_second_request_never_reaches_the_first_ones_server() {
+fn e11_smuggling_a_second_request_never_reaches_the_first_ones_server() {
     let second = format!("GET http://payroll.demo/ HTTP/1.1\r\nHost: payroll.demo\r\n{AUTH}\r\n");
     let bodies = [
         ("", ""),

@@ -135,7 +135,7 @@ fn an_old_initiation_does_not_move_the_path_even_of_a_peer_made_anew() {
 }
 
 #[test]
-fn one_empty_datagram_opens_a_path() {
+fn p5_9_one_empty_datagram_opens_a_path() {
     let mut pair = Pair::new();
     let to = pair.client.address;
     assert!(pair.gateway.tunnel.open_path(pair.gateway.peer, to));

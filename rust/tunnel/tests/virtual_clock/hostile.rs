@@ -26,7 +26,7 @@ fn stranger(pair: &Pair, seed: u8) -> Vec<u8> {
 }
 
 #[test]
-fn no_lease_no_peer_an_unknown_key_gets_nothing() {
+fn p5_8_no_lease_no_peer_an_unknown_key_gets_nothing() {
     let mut pair = Pair::new();
     for seed in 50..60 {
         let initiation = stranger(&pair, seed);
@@ -39,7 +39,7 @@ fn no_lease_no_peer_an_unknown_key_gets_nothing() {
 }
 
 #[test]
-fn nothing_that_passed_once_passes_again() {
+fn e10_nothing_that_passed_once_passes_again() {
     let mut pair = Pair::new();
     pair.send(Client, &packet(64)).unwrap();
     pair.run(secs(1));
@@ -154,7 +154,7 @@ fn a_session_of_180_seconds_is_over_even_if_the_engine_thinks_it_young() {
 }
 
 #[test]
-fn h01_a_flood_of_handshakes_gets_cookies_and_bounded_work() {
+fn p5_8_h01_a_flood_of_handshakes_gets_cookies_and_bounded_work() {
     let mut pair = Pair::new();
     let initiation = stranger(&pair, 50);
     let attacker = address("203.0.113.66:666");

@@ -41,7 +41,7 @@ fn a_session_can_be_had_before_the_first_packet() {
 }
 
 #[test]
-fn only_the_client_initiates() {
+fn p5_9_only_the_client_initiates() {
     let mut pair = Pair::new();
     let nothing = Err(EncapsulateError::NoSession);
     assert_eq!(pair.send(Gateway, &packet(64)), nothing);
@@ -183,7 +183,7 @@ fn what_cannot_be_sealed_is_refused() {
 }
 
 #[test]
-fn only_64_packets_wait_for_a_session() {
+fn p5_9_only_64_packets_wait_for_a_session() {
     let mut pair = Pair::new();
     for length in 20..120 {
         pair.send(Client, &packet(length)).unwrap();

@@ -43,7 +43,7 @@ async fn a_gateway_is_known_by_its_certificate() {
 }
 
 #[tokio::test]
-async fn clients_that_are_no_gateway_of_ours_are_refused() {
+async fn p5_12_clients_that_are_no_gateway_of_ours_are_refused() {
     let site = Site::new();
     let error = site.connect_with(None).await.server_refused();
     assert_eq!(error, Error::NoCertificatesPresented);
@@ -79,7 +79,7 @@ async fn clients_that_are_no_gateway_of_ours_are_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_ran_out_lately_can_be_renewed() {
+async fn p5_12_a_certificate_that_ran_out_lately_can_be_renewed() {
     let site = Site::new();
     let expired = |ago| Some(site.authority.identity(expired_since(gateway(&[NAME]), ago), &[]));
     for (ago, accepted) in [(secs(60), true), (29 * DAY, true), (31 * DAY, false)] {

@@ -17,7 +17,7 @@ async fn a_server_that_proves_the_pinned_root_is_accepted() {
 }
 
 #[tokio::test]
-async fn f01_a_server_without_the_pinned_root_is_refused() {
+async fn p1_3_f01_a_server_without_the_pinned_root_is_refused() {
     let (root, evil) = (Authority::root("root"), Authority::root("root"));
     let leaf = || server(&["acme.example"]);
     let rows = [
