@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use ztna_api::jws::{self, Header, JwsError, Unverified};
 use ztna_model::{OrgId, PublicKey, SignError, Signer, WallTime, base64url};
-use ztna_pdp::audit::{Broken, Chain, Head};
+use ztna_pdp::audit::{Broken, Chain, Head, Personal};
 
 use crate::store::{AuditRow, Down, Store};
 
@@ -54,6 +54,9 @@ pub enum VerifyError {
     /// History was written anew: it holds, and is another one than the witness saw.
     #[error("history was written anew: row {0} is not the one that was signed")]
     Rewritten(u64),
+    /// What a row says of people is not what it was written down with.
+    #[error("row {0} says something else of people than when it was written")]
+    Reworded(u64),
     /// A line of an exported log cannot be read.
     #[error("line {number} cannot be read: {cause}")]
     Unreadable {
@@ -158,6 +161,17 @@ pub fn verify_export(text: &str, log: Log<'_>, witness: Option<&str>) -> Result<
     }
 }
 
+/// Whether the log in the store still holds the row that `head` signs for, or has forgotten it in good order.
+pub(crate) async fn still_holds(store: &dyn Store, log: Log<'_>, head: &str) -> Result<bool, VerifyError> {
+    let signed = SignedHead::verify(head, log)?;
+    if signed.length <= keep::start_of(store, log).await?.length {
+        return Ok(true);
+    }
+    let row = store.audit(log.org, log.writer, signed.length.saturating_sub(1), 1).await?;
+    let found = row.first().map(|row| Head { length: row.sealed.number, hash: row.sealed.hash });
+    Ok(found == Some(signed))
+}
+
 /// The end of a chain that nobody has written to.
 fn beginning(log: Log<'_>) -> Head {
     Chain::new(log.org, log.writer).head()
@@ -182,6 +196,11 @@ impl Following {
     fn take(&mut self, rows: &[AuditRow]) -> Result<(), VerifyError> {
         for row in rows {
             self.head = Chain::from_head(self.head).verify([&row.sealed])?;
+            // The record holds a commitment to each text; a text that was erased is just not there.
+            let meant = |personal: &Personal| row.sealed.record.contains(&personal.commitment().to_string());
+            if !row.personal.iter().all(meant) {
+                return Err(VerifyError::Reworded(row.sealed.number));
+            }
             self.compare()?;
         }
         Ok(())

@@ -249,14 +249,14 @@ impl Parts {
             store: Arc::clone(&self.store),
             keys: self.keys.clone(),
             accounts: accounts.map(|book| (book, issuer)),
-            alarms,
+            alarms: alarms.clone(),
             certificate: Arc::clone(&public),
             proves_root,
             setup_token: home.setup_token(),
             head_file: home.head_file(),
             clock: Clock,
         });
-        let chores = self.chores(&home, own, public);
+        let chores = self.chores(&home, own, public, alarms);
         let socket = self.config.admin_socket();
         Ok(Broker {
             org: OrgString { org: self.origin, root: proves_root.then(|| self.keys.root()) },
@@ -377,7 +377,13 @@ impl Parts {
         Ok(public.chain(gateways).collect())
     }
 
-    fn chores(&self, home: &Home, own: Arc<IdentitySlot>, public: Arc<IdentitySlot>) -> chores::Chores {
+    fn chores(
+        &self,
+        home: &Home,
+        own: Arc<IdentitySlot>,
+        public: Arc<IdentitySlot>,
+        alarms: Alarms,
+    ) -> chores::Chores {
         let files = self.config.tls.files();
         chores::Chores {
             org: self.origin.clone(),
@@ -388,6 +394,7 @@ impl Parts {
             files: files.map(|(certificate, key)| (certificate.into(), key.into(), public)),
             keep_days: self.config.audit.keep_days,
             head_file: home.head_file(),
+            alarms,
             clock: Clock,
         }
     }

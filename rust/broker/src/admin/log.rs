@@ -107,6 +107,7 @@ fn broken(error: VerifyError) -> AdminError {
         error @ (VerifyError::Broken(_)
         | VerifyError::CutOff { .. }
         | VerifyError::Rewritten(_)
+        | VerifyError::Reworded(_)
         | VerifyError::Unreadable { .. }
         | VerifyError::BadHead(_)) => AdminError::Invalid { message: error.to_string() },
     }

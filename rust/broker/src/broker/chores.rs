@@ -10,7 +10,8 @@ use ztna_net::random::SystemRandom;
 use ztna_net::tls::{Identity, IdentitySlot};
 use ztna_pdp::audit::Head;
 
-use crate::audit::{Log, SignedHead, forget_before};
+use crate::audit::{Log, SignedHead, forget_before, still_holds};
+use crate::desk::Alarms;
 use crate::keys::KeyRing;
 use crate::server::stopped;
 use crate::store::Store;
@@ -28,6 +29,7 @@ pub(super) struct Chores {
     /// 0 for ever.
     pub(super) keep_days: u64,
     pub(super) head_file: PathBuf,
+    pub(super) alarms: Alarms,
     pub(super) clock: Clock,
 }
 
@@ -69,7 +71,8 @@ impl Chores {
         }
     }
 
-    /// Signs where this broker's chain ends: what is cut off before that is missed from then on.
+    /// Signs where this broker's chain ends: what is cut off before that is missed from then on. A head that the log does
+    /// not hold any more is evidence, and stays.
     async fn sign_head(&self, signed: &mut Option<Head>) {
         let writer = self.store.writer();
         let chains = self.store.chains(&self.org).await.unwrap_or_default();
@@ -77,7 +80,11 @@ impl Chores {
         if *signed == Some(head) {
             return;
         }
-        let log = Log { org: &self.org, writer, keys: &[] };
+        let keys: Vec<PublicKey> = self.keys.audit_keys().copied().collect();
+        let log = Log { org: &self.org, writer, keys: &keys };
+        if !self.holds_what_was_signed(log).await {
+            return;
+        }
         match SignedHead::sign(log, head, self.clock.wall(), &**self.keys.audit()) {
             Ok(text) => match write_private(&self.head_file, text.as_bytes()) {
                 Ok(()) => *signed = Some(head),
@@ -85,6 +92,17 @@ impl Chores {
             },
             Err(error) => tracing::error!(%error, "the audit key does not sign"),
         }
+    }
+
+    async fn holds_what_was_signed(&self, log: Log<'_>) -> bool {
+        let Ok(known) = std::fs::read_to_string(&self.head_file) else { return true };
+        let why = match still_holds(&*self.store, log, known.trim()).await {
+            Ok(true) => return true,
+            Ok(false) => "rows that were signed for are missing, or are others".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.alarms.tell(format!("the audit log does not hold: {why}"), self.clock.wall());
+        false
     }
 
     async fn forget(&self) {

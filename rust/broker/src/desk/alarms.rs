@@ -25,6 +25,18 @@ impl Alarms {
             | Alarm::CannotSign
             | Alarm::ClockJumped { .. } => tracing::warn!(alarm = words),
         }
+        self.keep(words, now);
+    }
+
+    /// Raises an alarm that no decision has: the same words once in a row.
+    pub(crate) fn tell(&self, words: String, now: WallTime) {
+        if self.latest().last().is_none_or(|(_, before)| *before != words) {
+            tracing::error!(alarm = words);
+            self.keep(words, now);
+        }
+    }
+
+    fn keep(&self, words: String, now: WallTime) {
         let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while latest.len() >= MOST {
             latest.pop_front();
