@@ -134,6 +134,7 @@ fn connect_options(path: &Path, options: &Options) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full) // an answer rests on what it reports being on the disk
         .foreign_keys(true)
+        .pragma("secure_delete", "ON") // what is erased is not left in free pages
         .busy_timeout(options.patience)
 }
 

@@ -52,6 +52,11 @@ impl Writer {
     async fn commit(&mut self, jobs: &[Job]) -> Result<Vec<Vec<Result<(), Refusal>>>, Down> {
         let outcomes = self.transact(jobs).await;
         self.chains.clear();
+        let erases = |edit: &Edit| matches!(edit, Edit::Erase { .. } | Edit::Forget { .. });
+        if jobs.iter().flat_map(|job| &job.changes).flat_map(|change| &change.edits).any(erases) {
+            // The log of writes still holds what was erased, until it is emptied.
+            let _ = self.run("PRAGMA wal_checkpoint(TRUNCATE)").await; // a reader in between delays it to the next one
+        }
         outcomes.map_err(|cause| {
             tracing::warn!(%cause, "the store takes no writes");
             Down::from(cause)
