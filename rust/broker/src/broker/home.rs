@@ -167,7 +167,7 @@ pub async fn restore(config: &Config, back_up: &Path) -> Result<Restored, HomeEr
         }
     }
     ztna_net::fs::create_private_file(&draft)?;
-    std::fs::copy(back_up, &draft).map_err(refused(back_up))?;
+    copy_into(back_up, &draft).map_err(refused(back_up))?;
     let store = Sqlite::open(&draft, options(config)).await?;
     let incarnation = begin_another_life(&store, &origin, &keys).await?;
     store.close().await;
@@ -175,6 +175,13 @@ pub async fn restore(config: &Config, back_up: &Path) -> Result<Restored, HomeEr
     std::fs::rename(&draft, home.store()).map_err(refused(&draft))?;
     let _ = std::fs::remove_file(home.head_file()); // it witnesses the log that was set aside
     Ok(Restored { incarnation, replaced })
+}
+
+/// Copies what is in a file, and not who may read it.
+fn copy_into(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut to = OpenOptions::new().write(true).open(to)?;
+    std::io::copy(&mut File::open(from)?, &mut to)?;
+    to.sync_all()
 }
 
 async fn begin_another_life(
