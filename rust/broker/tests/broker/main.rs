@@ -29,4 +29,12 @@ mod gateways; // gateways come in
 #[cfg(test)]
 mod leases; // what they give devices, and what is taken away
 #[cfg(test)]
+mod admin; // what administrators ask
+#[cfg(test)]
+mod history; // the audit log of a broker at work
+#[cfg(test)]
+mod back_up; // copies of the store
+#[cfg(test)]
+mod life; // a broker as a process
+#[cfg(test)]
 mod store; // the suite every store passes

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -21,7 +21,7 @@ const WIKI: &str =
 
 /// A broker that runs on loopback, with real sockets and files.
 pub(crate) struct World {
-    _dir: TempDir,
+    dir: TempDir,
     pub(crate) config: Config,
     pub(crate) org: OrgString,
     pub(crate) public: SocketAddr,
@@ -52,14 +52,8 @@ impl World {
         config.organisation.title = "Acme".into();
         change(&mut config);
         let org = OrgString { org: config.origin.clone().unwrap(), root: None };
-        let mut world = Self {
-            _dir: dir,
-            config,
-            org,
-            public: address(&public),
-            gateways: address(&gateways),
-            running: None,
-        };
+        let mut world =
+            Self { dir, config, org, public: address(&public), gateways: address(&gateways), running: None };
         world.start_on(public, gateways).await;
         world
     }
@@ -91,6 +85,11 @@ impl World {
 
     pub(crate) fn root(&self) -> RootHash {
         self.org.root.unwrap()
+    }
+
+    /// The directory around the state directory.
+    pub(crate) fn around(&self) -> &Path {
+        self.dir.root()
     }
 
     pub(crate) fn state(&self, name: &str) -> PathBuf {
