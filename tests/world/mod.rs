@@ -17,6 +17,7 @@ mod broker; // the Pdp, with a store in memory and a web server in front
 mod chance; // random bytes that are the same in every run
 mod device; // a Session, and a data thread without a thread
 mod identity; // an identity provider
+mod nat; // a translator of addresses in front of a device
 mod network; // what is on its way, and how long it takes
 mod site; // a Gate, and applications that echo
 
@@ -28,6 +29,8 @@ use ztna_proxy::Verdict;
 
 pub(crate) use broker::{Broker, person};
 pub(crate) use device::Device;
+pub(crate) use identity::Manner;
+pub(crate) use nat::Nat;
 pub(crate) use network::{Cable, Network};
 pub(crate) use site::Gateway;
 
@@ -42,7 +45,7 @@ pub(crate) struct World {
     pub(crate) gateways: Vec<Gateway>,
     pub(crate) devices: Vec<Device>,
     pub(crate) network: Network,
-    identity: Identity,
+    pub(crate) identity: Identity,
     clock: VirtualClock,
     chance: Chance,
 }

@@ -10,6 +10,7 @@ use ztna_session::CallId;
 
 use super::DeviceId;
 use super::chance::Chance;
+use super::nat::Nat;
 
 /// What is on its way, in the order in which it will arrive.
 pub(crate) struct Network {
@@ -20,6 +21,8 @@ pub(crate) struct Network {
     pub(crate) latency: Duration,
     /// How many datagrams of a hundred are lost.
     pub(crate) loss: u8,
+    /// A translator of addresses in front of a device.
+    pub(crate) nat: Option<Nat>,
     /// Whether anything reaches the broker, or comes from it.
     pub(crate) broker_reachable: bool,
     /// Every byte that was ever sent, for whoever listens in.
@@ -74,15 +77,19 @@ impl Network {
             chance,
             latency: millis(5),
             loss: 0,
+            nat: None,
             broker_reachable: true,
             heard: Vec::new(),
             datagrams: 0,
         }
     }
 
-    pub(crate) fn send(&mut self, now: Time, cable: Cable) {
+    pub(crate) fn send(&mut self, now: Time, mut cable: Cable) {
         if self.is_lost(&cable) {
             return;
+        }
+        if let (Cable::Datagram { from, to, .. }, Some(nat)) = (&mut cable, &mut self.nat) {
+            *from = nat.outward(*from, *to);
         }
         self.count += 1;
         self.on_its_way.insert((now + self.latency, self.count), cable);
@@ -93,7 +100,13 @@ impl Network {
         if first.0 > now {
             return None;
         }
-        let cable = self.on_its_way.remove(&first)?;
+        let mut cable = self.on_its_way.remove(&first)?;
+        if let (Cable::Datagram { from, to, .. }, Some(nat)) = (&mut cable, &self.nat) {
+            match nat.inward(*from, *to) {
+                Some(inside) => *to = inside,
+                None => return self.arrived(now),
+            }
+        }
         // What was under way when the broker went away does not arrive.
         if self.concerns_broker(&cable) && !self.broker_reachable { self.arrived(now) } else { Some(cable) }
     }
