@@ -154,6 +154,10 @@ impl Broker {
                 self.handle(Input::GatewayOpened(opened), now);
                 network.send(now, Cable::ToGateway(gateway, GatewayHears::Opened(stream)));
             }
+            // As the kernel answers what comes over a connection that nobody has any more.
+            ToBroker::GatewayFrame(stream, _) if !self.gateways.contains_key(&stream) => {
+                network.send(now, Cable::ToGateway(0, GatewayHears::Closed(stream)));
+            }
             ToBroker::GatewayFrame(stream, frame) => {
                 self.handle(Input::FromGateway(StreamId(stream), *frame), now);
             }
@@ -190,6 +194,9 @@ impl Broker {
                 Output::Close(StreamId(stream)) => {
                     if let Some(device) = self.devices.remove(&stream) {
                         network.send(now, Cable::ToDevice(device, DeviceHears::StreamClosed(stream, false)));
+                    }
+                    if let Some(gateway) = self.gateways.remove(&stream) {
+                        network.send(now, Cable::ToGateway(gateway, GatewayHears::Closed(stream)));
                     }
                 }
                 // Answers were taken by whoever asked; certificates are not signed here.
