@@ -90,6 +90,12 @@ impl Engine {
     pub(crate) fn packet(&self) -> &[u8] {
         self.wire.packet.get(..self.wire.length).unwrap_or_default()
     }
+
+    /// The same, to be changed.
+    #[inline]
+    pub(crate) fn packet_mut(&mut self) -> &mut [u8] {
+        self.wire.packet.get_mut(..self.wire.length).unwrap_or_default()
+    }
 }
 
 /// Both ends of the only wire there is: room for one packet.

@@ -11,7 +11,7 @@ use crate::edge::Edge;
 use crate::engine::{Broken, Engine};
 use crate::output::{Cause, Event, News};
 use crate::syn::Syn;
-use crate::told::{Sent, Told};
+use crate::told::{Sent, Told, keep_last_unit};
 
 /// One TCP connection: a smoltcp socket, and what has been said about it.
 pub(crate) struct Tcp {
@@ -133,7 +133,7 @@ impl Tcp {
             }
         };
         if sent {
-            self.note(engine.packet());
+            self.note(engine.packet_mut());
         }
         match self.socket().state() {
             // Waiting is left to others: smoltcp would throw away what has not been read.
@@ -303,8 +303,9 @@ impl Tcp {
         }
     }
 
-    /// Remembers what a segment of ours tells the peer.
-    fn note(&mut self, packet: &[u8]) {
+    /// Sees to what a segment of ours tells the peer, and remembers it.
+    fn note(&mut self, packet: &mut [u8]) {
+        keep_last_unit(packet);
         let Some(Sent { flags, data, told }) = Sent::read(packet) else { return };
         self.watch_congestion(data);
         let acknowledges = flags.has(TcpFlags::ACK);

@@ -11,7 +11,7 @@ use crate::engine::{Broken, Engine};
 use crate::output::Cause;
 use crate::packets::Packets;
 use crate::stream::Scope;
-use crate::told::Told;
+use crate::told::{Told, change_window};
 
 /// What a connection hears with.
 pub(crate) struct Ear<'a> {
@@ -42,6 +42,9 @@ impl Tcp {
             return;
         }
         let news = self.newly_acknowledged(header);
+        if before.state == State::FinWait1 && header.window == 0 && news as usize > before.unacknowledged {
+            return self.hear_the_end(ear, packet, header);
+        }
         if self.limited && news as usize <= before.unacknowledged {
             self.hear_in_steps(ear, header, news);
         }
@@ -54,6 +57,18 @@ impl Tcp {
             self.acknowledged = header.acknowledgement;
         }
         self.follow(before, header);
+    }
+
+    /// Takes in the acknowledgement of our FIN from a peer whose window is closed, as if the window were open.
+    ///
+    /// It may have taken the FIN from a question whether the window has opened. smoltcp would go on to ask, and for want
+    /// of anything to ask with never set its clock again: it would send without end.
+    fn hear_the_end(&mut self, ear: &mut Ear<'_>, packet: &Packet<'_>, header: Header) {
+        let mut open = packet.bytes().to_vec();
+        change_window(&mut open, |_| 1);
+        if let Ok(packet) = ztna_packet::parse(&open) {
+            self.ingest(ear, &packet, Header { window: 1, ..header });
+        }
     }
 
     /// Whether data waits to be acknowledged, and smoltcp, which next wants the clock at `deadline`, does not mean to
@@ -101,7 +116,7 @@ impl Tcp {
         }
         match ear.engine.ingest(&mut self.sockets, packet, ear.now) {
             Ok(true) => {
-                self.note(ear.engine.packet());
+                self.note(ear.engine.packet_mut());
                 ear.answers.push(ear.scope, ear.engine.packet());
             }
             Ok(false) => {}

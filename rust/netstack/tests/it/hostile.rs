@@ -119,6 +119,34 @@ fn a_number_half_way_round_after_a_fin_in_a_full_window() {
 }
 
 #[test]
+fn who_takes_the_last_byte_and_a_fin_through_a_closed_window_is_not_asked_without_end() {
+    for length in 1..=2 {
+        let mut foe = Foe::new(Limits::GATEWAY, 1000, false);
+        let closed = |foe: &Foe, taken| {
+            let expects = foe.expects.wrapping_add(taken);
+            Segment { window: 0, ..Segment::new(foe.sequence, expects, ACK) }
+        };
+        foe.says(&closed(&foe, 0));
+        foe.net.ends[GATEWAY].stack.send(foe.stream, &vec![1; length]);
+        foe.net.ends[GATEWAY].stack.shutdown_write(foe.stream);
+        for taken in 1..=length {
+            foe.net.run_for(secs(10));
+            foe.says(&closed(&foe, taken as u32));
+        }
+        foe.says(&closed(&foe, length as u32 + 1));
+        let mut more = 0;
+        for _ in 0..600 {
+            foe.net.now += millis(100);
+            for _ in 0..20 {
+                more += usize::from(foe.net.ends[GATEWAY].stack.poll(foe.net.now).is_some());
+            }
+        }
+        assert!(more <= 2, "{more}");
+        foe.listen();
+    }
+}
+
+#[test]
 fn what_hides_or_lies_is_not_taken() {
     let mut net = Net::fair();
     net.connect(flow(Protocol::Tcp, 5000));

@@ -17,4 +17,5 @@ mod handshake; // how connections begin
 mod hostile; // packets made to break things
 mod limits; // how much there may be
 mod reliability; // every byte, in order, whatever the wire does
+mod stalling; // readers that pause
 mod time; // when the clock is wanted
