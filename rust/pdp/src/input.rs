@@ -145,6 +145,8 @@ pub struct SignOut {
 /// A logout token whose signature and claims the driver has verified; what it says can only end sessions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LoggedOut {
+    /// For the answer, which is a sign-out's.
+    pub request: RequestId,
     /// `iss`.
     pub issuer: String,
     /// `sub`, if it says one.

@@ -15,7 +15,7 @@ pub enum Output {
     Commit(Batch),
     /// Answer an exchange or a refresh.
     Tokens(RequestId, Result<TokenResponse, TokenError>),
-    /// Answer a sign-out.
+    /// Answer a sign-out, by a device or by an identity provider.
     SignedOut(RequestId, Result<(), TokenError>),
     /// Answer a gateway that enrols: sign its request with these names, or refuse.
     Enrolled(RequestId, Result<EnrolledGateway, EnrolError>),

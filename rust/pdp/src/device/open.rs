@@ -166,7 +166,10 @@ impl Pdp {
             self.tell(stream, FactsPlease { nonce });
         }
         self.grade_facts(session);
-        self.tell_facts(session);
+        // Until there are facts there is no grade to be told: the device is being checked, and its applications wait.
+        if self.rows.devices.get(&session.device).is_some_and(|device| device.received.is_some()) {
+            self.tell_facts(session);
+        }
         let visible = self.visible_to(session);
         let list = visible.list();
         self.devices.set_visible(session.sid, visible);

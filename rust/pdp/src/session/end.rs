@@ -52,24 +52,22 @@ impl Pdp {
 
     /// Ends what an identity provider says is over: the sessions of one sign-in there, or all of a person's.
     pub(crate) fn logged_out(&mut self, logged_out: &LoggedOut) {
-        let LoggedOut { issuer, subject, idp_sid } = logged_out;
+        let LoggedOut { request, issuer, subject, idp_sid } = logged_out;
+        let names_somebody = subject.is_some() || idp_sid.is_some();
         let named = |session: &&Session| {
-            session.is_live()
+            names_somebody
+                && session.is_live()
                 && session.person.issuer == *issuer
                 && subject.as_ref().is_none_or(|subject| session.person.subject == *subject)
                 && idp_sid.as_ref().is_none_or(|sid| session.idp_sid.as_ref() == Some(sid))
         };
-        if subject.is_none() && idp_sid.is_none() {
-            return; // it names nobody
-        }
         let over: Vec<Session> = self.rows.sessions.values().filter(named).cloned().collect();
         let mut change = Change::default();
         for session in &over {
             self.end_session(session, EndReason::SignedOut, &mut change);
         }
-        if !over.is_empty() {
-            self.enforce(change, |_, _| ());
-        }
+        let request = *request;
+        self.enforce(change, move |pdp, _| pdp.out.push_back(Output::SignedOut(request, Ok(()))));
     }
 
     /// Ends a device for good, and its session.

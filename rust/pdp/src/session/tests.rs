@@ -384,7 +384,8 @@ fn p3_7_a_back_channel_logout_ends_one_sign_in_or_all_of_a_person() {
     let live = |bench: &Bench| sids.iter().filter(|sid| bench.session(sid).is_live()).count();
     let logged_out = |issuer: &str, subject: Option<&str>, idp_sid: Option<&str>| {
         let (subject, idp_sid) = (subject.map(str::to_owned), idp_sid.map(str::to_owned));
-        Input::LoggedOut(crate::LoggedOut { issuer: issuer.into(), subject, idp_sid })
+        let request = RequestId(7);
+        Input::LoggedOut(crate::LoggedOut { request, issuer: issuer.into(), subject, idp_sid })
     };
     let issuer = crate::testing::ISSUER;
     bench.handle(logged_out("https://other.example", Some("ana"), None));
@@ -395,4 +396,6 @@ fn p3_7_a_back_channel_logout_ends_one_sign_in_or_all_of_a_person() {
     assert_eq!(live(&bench), 2);
     bench.handle(logged_out(issuer, Some("ana"), None));
     assert_eq!(live(&bench), 1);
+    let answers = bench.outputs.iter().filter(|output| **output == Output::SignedOut(RequestId(7), Ok(())));
+    assert_eq!(answers.count(), 5, "each is answered");
 }
