@@ -11,6 +11,9 @@ pub const NONCE_PATH: &str = "/v1/nonce";
 pub const TOKEN_PATH: &str = "/v1/token";
 /// Where a session is ended: `POST`, with access token and DPoP proof.
 pub const SIGN_OUT_PATH: &str = "/v1/sign-out";
+/// Where an external identity provider says that somebody signed out there (OpenID Connect Back-Channel Logout 1.0):
+/// `POST`, form-encoded.
+pub const LOGOUT_PATH: &str = "/v1/back-channel-logout";
 /// The control stream: `GET`, WebSocket upgrade, with access token and DPoP proof.
 pub const STREAM_PATH: &str = "/v1/stream";
 
