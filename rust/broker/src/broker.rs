@@ -231,6 +231,7 @@ impl Parts {
         let front = Arc::new(Front {
             org: self.origin.clone(),
             desk: handle.clone(),
+            store: Arc::clone(&self.store),
             keys: self.keys.clone(),
             id_tokens,
             issuer: issuer.clone(),

@@ -1,4 +1,5 @@
-//! ID tokens that sign-ins bring: whose key signed them, by which algorithm, and for whom they are.
+//! ID tokens that sign-ins bring, and logout tokens that providers send: whose key signed them, by which algorithm, and
+//! for whom they are.
 
 use std::sync::Arc;
 
@@ -20,6 +21,9 @@ use ztna_pdp::IdToken;
 
 mod remote; // the keys of somebody else's provider
 pub use remote::{FetchError, RemoteError, RemoteKeys};
+
+mod logout; // what a provider says of who signed out there
+pub use logout::Logout;
 
 /// Believes one issuer, for one client.
 pub struct IdTokens {
@@ -61,10 +65,7 @@ impl IdTokens {
     /// What `token` says, if the issuer said it, to us.
     pub async fn verify(&self, token: &str) -> Result<IdToken, IdTokenError> {
         let parsed: Parsed = token.parse().map_err(|_| IdTokenError::Malformed)?;
-        let keys = match &self.keys {
-            KeySource::Own(keys) => keys.clone(),
-            KeySource::Remote(remote) => remote.known().await?,
-        };
+        let keys = self.keys.known().await?;
         let unknown =
             ClaimsVerificationError::SignatureVerification(SignatureVerificationError::NoMatchingKey);
         let claims = match (self.claims(&parsed, keys), &self.keys) {
@@ -78,8 +79,17 @@ impl IdTokens {
             Some(party) if *party != self.client => {
                 Err(IdTokenError::Refused("its authorized party is another client".into()))
             }
+            // A logout token is signed by the same key, for us, and may name a person as well.
+            _ if claims.additional_claims().events.is_some() => {
+                Err(IdTokenError::Refused("it is an event, and no ID token".into()))
+            }
             Some(_) | None => Ok(said(token, &claims)),
         }
+    }
+
+    /// Whether the issuer is somebody else's provider.
+    pub(crate) const fn are_remote(&self) -> bool {
+        matches!(self.keys, KeySource::Remote(_))
     }
 
     fn claims(&self, parsed: &Parsed, keys: CoreJsonWebKeySet) -> Result<Claims, ClaimsVerificationError> {
@@ -90,6 +100,15 @@ impl IdTokens {
             .set_time_fn(move || now - chrono::Duration::seconds(SKEW_S));
         // What the nonce commits to is for the decision on the exchange.
         parsed.claims(&verifier, |_: Option<&Nonce>| Ok(())).cloned()
+    }
+}
+
+impl KeySource {
+    async fn known(&self) -> Result<CoreJsonWebKeySet, FetchError> {
+        match self {
+            Self::Own(keys) => Ok(keys.clone()),
+            Self::Remote(remote) => remote.known().await,
+        }
     }
 }
 
@@ -108,6 +127,8 @@ struct Beside {
     sid: Option<String>,
     #[serde(default, deserialize_with = "texts")]
     groups: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    events: Option<serde_json::Value>,
 }
 
 impl AdditionalClaims for Beside {}

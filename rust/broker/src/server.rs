@@ -2,8 +2,9 @@
 //! gateways that are.
 //!
 //! ```text
-//!   public    TLS 1.3, HTTP/1.1 and 2   discovery · nonce · token · sign-out · enrol · OpenID provider · stream (WebSocket)
-//!   gateways  mTLS 1.3, HTTP/1.1        renew · stream (WebSocket)
+//!   public    TLS 1.3, HTTP/1.1 and 2   discovery · nonce · token · sign-out · enrol · OpenID provider, or an external
+//!                                        one's logouts · stream (WebSocket)
+//!   gateways  mTLS 1.3, HTTP/1.1 and 2  renew · stream (WebSocket)
 //! ```
 
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use limits::Place;
 pub(crate) use limits::Sources;
 
 mod presented; // proofs and tokens in headers
+mod logout; // what an external provider says
 mod public; // what everybody may ask
 pub(crate) use public::router as public_router;
 

@@ -11,11 +11,12 @@ use ztna_api::token::{Exchange as ExchangeRequest, Nonce, TokenError, TokenRespo
 use ztna_model::{GatewayId, PublicKey, Secret};
 use ztna_pdp::{
     Admin, DeviceOpened, Enrol, EnrolError, EnrolledGateway, Exchange, GatewayOpened, IdToken, Input,
-    Refresh, RenewCertificate, RequestId, SignOut, StreamId,
+    LoggedOut, Refresh, RenewCertificate, RequestId, SignOut, StreamId,
 };
 
 use super::message::{Message, Waiting};
 use super::outbox::Outbox;
+use crate::id_tokens::Logout;
 
 /// The way to the desk.
 #[derive(Clone)]
@@ -88,6 +89,17 @@ impl Handle {
         token: Secret<String>,
     ) -> Answered<Told<Result<(), TokenError>>> {
         self.ask(|request| Input::SignOut(SignOut { request, proof, token }), Waiting::SignedOut).await
+    }
+
+    /// What an identity provider says of somebody who signed out there: it goes before everything that gives.
+    pub(crate) async fn logged_out(&self, logout: Logout) -> Answered<Told<Result<(), TokenError>>> {
+        let Logout { issuer, subject, idp_sid, .. } = logout;
+        let (sender, receiver) = oneshot::channel();
+        let request = self.request();
+        let input = Input::LoggedOut(LoggedOut { request, issuer, subject, idp_sid });
+        let message = Message::Ask(Box::new(input), request, Waiting::SignedOut(sender));
+        self.urgent.send(message).await.map_err(|_| Overloaded)?;
+        receiver.await.map_err(|_| Overloaded)
     }
 
     pub(crate) async fn enrol(

@@ -8,7 +8,27 @@ use super::answer::token_error;
 
 /// Reads a form that asks for tokens; each field may be there once (RFC 6749, 3.2).
 pub(super) fn token_request(headers: &HeaderMap, body: &[u8]) -> Result<TokenRequest, TokenError> {
-    let invalid = |why: &str| token_error(TokenErrorCode::InvalidRequest, why);
+    let fields = fields(headers, body)?;
+    match fields.get("grant_type").and_then(Value::as_str) {
+        Some(EXCHANGE | REFRESH) => {}
+        Some(_) => {
+            return Err(token_error(TokenErrorCode::UnsupportedGrantType, "use token exchange or refresh"));
+        }
+        None => return Err(invalid("`grant_type` is missing")),
+    }
+    // What is wrong is not repeated: it may hold a token.
+    serde_json::from_value(Value::Object(fields)).map_err(|_| invalid("a field is missing"))
+}
+
+/// Reads the form by which a provider says that somebody signed out (OpenID Connect Back-Channel Logout 1.0, 2.5).
+pub(super) fn logout_token(headers: &HeaderMap, body: &[u8]) -> Result<String, TokenError> {
+    match fields(headers, body)?.remove("logout_token") {
+        Some(Value::String(token)) => Ok(token),
+        _ => Err(invalid("`logout_token` is missing")),
+    }
+}
+
+fn fields(headers: &HeaderMap, body: &[u8]) -> Result<Map<String, Value>, TokenError> {
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(FORM)) {
         return Err(invalid("the request must be a form"));
@@ -19,15 +39,11 @@ pub(super) fn token_request(headers: &HeaderMap, body: &[u8]) -> Result<TokenReq
             return Err(invalid("a field is there twice"));
         }
     }
-    match fields.get("grant_type").and_then(Value::as_str) {
-        Some(EXCHANGE | REFRESH) => {}
-        Some(_) => {
-            return Err(token_error(TokenErrorCode::UnsupportedGrantType, "use token exchange or refresh"));
-        }
-        None => return Err(invalid("`grant_type` is missing")),
-    }
-    // What is wrong is not repeated: it may hold a token.
-    serde_json::from_value(Value::Object(fields)).map_err(|_| invalid("a field is missing"))
+    Ok(fields)
+}
+
+fn invalid(why: &str) -> TokenError {
+    token_error(TokenErrorCode::InvalidRequest, why)
 }
 
 const FORM: &str = "application/x-www-form-urlencoded";

@@ -13,11 +13,13 @@ use super::stream::Present;
 use crate::desk::Handle;
 use crate::id_tokens::IdTokens;
 use crate::keys::{CertifyError, GatewayRequest, KeyRing};
+use crate::store::Store;
 
 /// What all handlers share.
 pub(crate) struct Front {
     pub(crate) org: OrgId,
     pub(crate) desk: Handle,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) keys: KeyRing,
     pub(crate) id_tokens: IdTokens,
     /// What devices are told of the provider.

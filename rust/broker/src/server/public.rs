@@ -12,8 +12,8 @@ use axum::routing::{get, post};
 use tokio::time::timeout;
 use ztna_api::gateway::{ENROL_PATH, EnrolRequest};
 use ztna_api::token::{
-    self, Exchange, ID_TOKEN, NONCE_PATH, SIGN_OUT_PATH, STREAM_PATH, TOKEN_PATH, TokenError, TokenErrorCode,
-    TokenRequest, TokenResponse,
+    self, Exchange, ID_TOKEN, LOGOUT_PATH, NONCE_PATH, SIGN_OUT_PATH, STREAM_PATH, TOKEN_PATH, TokenError,
+    TokenErrorCode, TokenRequest, TokenResponse,
 };
 use ztna_api::{discovery, wire};
 use ztna_model::{base64url, secs};
@@ -21,20 +21,23 @@ use ztna_pdp::EnrolError;
 
 use super::answer::{Endpoint, give, problem, refuse, token_error, with_nonce};
 use super::front::Front;
-use super::{form, presented, stream};
+use super::{form, logout, presented, stream};
 use crate::desk::{Overloaded, Told};
 use crate::id_tokens::IdTokenError;
 use crate::keys::GatewayRequest;
 
 /// What everybody may ask; `provider` is the OpenID provider's part of it.
 pub(crate) fn router(front: Arc<Front>, provider: Router) -> Router {
-    let limited = Router::new()
+    let mut limited = Router::new()
         .route(NONCE_PATH, post(nonce))
         .route(TOKEN_PATH, post(tokens))
         .route(SIGN_OUT_PATH, post(sign_out))
         .route(STREAM_PATH, get(stream::of_device))
-        .route(ENROL_PATH, post(enrol))
-        .layer(from_fn_with_state(Arc::clone(&front), at_a_rate));
+        .route(ENROL_PATH, post(enrol));
+    if front.id_tokens.are_remote() {
+        limited = limited.route(LOGOUT_PATH, post(logout::logged_out));
+    }
+    let limited = limited.layer(from_fn_with_state(Arc::clone(&front), at_a_rate));
     Router::new()
         .route(discovery::PATH, get(discover))
         .merge(limited)

@@ -198,10 +198,13 @@ impl GateStream {
     pub(crate) async fn next(&mut self) -> Result<ToGateway, Option<u16>> {
         loop {
             match tokio::time::timeout(secs(20), self.socket.next()).await.expect("a frame in time") {
-                Some(Ok(Message::Text(text))) => match ToGateway::read(text.as_bytes()).unwrap() {
-                    ToGateway::BeatPlease(_) => self.say(self.beat()).await,
-                    frame => return Ok(frame),
-                },
+                Some(Ok(Message::Text(text))) => {
+                    let frame = ToGateway::read(text.as_bytes()).unwrap();
+                    if !matches!(frame, ToGateway::BeatPlease(_)) {
+                        return Ok(frame);
+                    }
+                    self.say(self.beat()).await;
+                }
                 Some(Ok(Message::Close(close))) => return Err(close.map(|close| close.code.into())),
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(None),

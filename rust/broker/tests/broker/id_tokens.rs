@@ -18,11 +18,11 @@ use ztna_net::tls::Trust;
 
 const ISSUER: &str = "https://id.example";
 
-fn key() -> P256Key {
+pub(crate) fn key() -> P256Key {
     P256Key::from_pkcs8(&P256Key::generate().unwrap()).unwrap()
 }
 
-fn jwks(keys: &[(&str, PublicKey)]) -> Value {
+pub(crate) fn jwks(keys: &[(&str, PublicKey)]) -> Value {
     let jwk = |(kid, key): &(&str, PublicKey)| {
         let mut jwk = serde_json::to_value(key).unwrap();
         jwk["kid"] = json!(kid);
@@ -46,7 +46,7 @@ fn with(name: &str, value: Value) -> Value {
     claims
 }
 
-fn sign(signer: &dyn Signer, kid: &str, claims: &Value) -> String {
+pub(crate) fn sign(signer: &dyn Signer, kid: &str, claims: &Value) -> String {
     jws::sign(signer, "JWT", claims, Header { kid: Some(kid.into()), ..Header::default() }).unwrap()
 }
 
@@ -110,6 +110,7 @@ async fn a01_tokens_that_are_not_believed() {
         ("another client", sign(&key, "k1", &with("aud", json!("other")))),
         ("a second client", sign(&key, "k1", &with("aud", json!(["openztna", "other"])))),
         ("no audience", sign(&key, "k1", &with("aud", json!([])))),
+        ("a logout token", sign(&key, "k1", &with("events", json!({"x": {}})))),
         ("another party", sign(&key, "k1", &with("azp", json!("other")))),
         ("an end 61 s ago", sign(&key, "k1", &with("exp", json!(now - 61)))),
         ("no end", sign(&key, "k1", &with("exp", json!(null)))),
@@ -132,14 +133,14 @@ async fn a01_tokens_that_are_not_believed() {
 }
 
 /// An identity provider that can be taken away, and counts who asks.
-struct Elsewhere {
-    issuer: String,
+pub(crate) struct Elsewhere {
+    pub(crate) issuer: String,
     asked: AtomicUsize,
     answers: Mutex<Option<(String, Value)>>,
 }
 
 impl Elsewhere {
-    async fn new(keys: Value) -> Arc<Self> {
+    pub(crate) async fn new(keys: Value) -> Arc<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let issuer = format!("http://{}", listener.local_addr().unwrap());
         let answers = Mutex::new(Some((issuer.clone(), keys)));
@@ -168,7 +169,7 @@ impl Elsewhere {
         Ok(keys.to_string())
     }
 
-    fn tokens(&self) -> IdTokens {
+    pub(crate) fn tokens(&self) -> IdTokens {
         let remote = RemoteKeys::new(&self.issuer, &trust()).unwrap();
         IdTokens::new(&self.issuer, "openztna", KeySource::Remote(Arc::new(remote))).unwrap()
     }

@@ -37,4 +37,6 @@ mod back_up; // copies of the store
 #[cfg(test)]
 mod life; // a broker as a process
 #[cfg(test)]
+mod logout; // what an external provider says of who signed out there
+#[cfg(test)]
 mod store; // the suite every store passes
