@@ -13,6 +13,11 @@ impl BrokerClock {
         Self { heard, at }
     }
 
+    /// Whether the broker has said anything at all.
+    pub fn is_known(&self) -> bool {
+        *self != Self::default()
+    }
+
     /// What the broker's clock shows at `now`.
     pub fn at(&self, now: Time) -> WallTime {
         self.heard + now.since(self.at)

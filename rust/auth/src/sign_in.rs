@@ -431,7 +431,10 @@ pub(crate) fn wants_nonce(error: &TokenError) -> bool {
     error.error == TokenErrorCode::UseDpopNonce
 }
 
-fn read<T: serde::de::DeserializeOwned>(answer: &Response, longest: usize) -> Option<Result<T, WireError>> {
+pub(crate) fn read<T: serde::de::DeserializeOwned>(
+    answer: &Response,
+    longest: usize,
+) -> Option<Result<T, WireError>> {
     answer.status().is_success().then(|| wire::read(answer.body(), longest))
 }
 
@@ -454,7 +457,7 @@ fn get(uri: &str) -> Request {
     plain(Method::GET, uri)
 }
 
-fn post(uri: &str) -> Request {
+pub(crate) fn post(uri: &str) -> Request {
     plain(Method::POST, uri)
 }
 

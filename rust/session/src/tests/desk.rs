@@ -161,18 +161,24 @@ impl Desk {
         self.answer_renewal();
     }
 
-    /// Answers a request for new tokens, if there is one.
+    /// Answers requests for nonces and for new tokens, as long as there are any.
     pub(super) fn answer_renewal(&mut self) {
-        self.collect();
-        let calls = self.outputs.extract_if(.., |output| matches!(output, Output::Call { .. }));
-        let calls: Vec<Output> = calls.collect();
-        for output in calls {
-            let Output::Call { call, request } = output else { continue };
-            if request.uri().path() == "/v1/token" {
-                self.session.handle_answer(call, Ok(tokens()), self.now);
+        loop {
+            self.collect();
+            let calls = self.outputs.extract_if(.., |output| matches!(output, Output::Call { .. }));
+            let calls: Vec<Output> = calls.collect();
+            if calls.is_empty() {
+                return;
+            }
+            for output in calls {
+                let Output::Call { call, request } = output else { continue };
+                match request.uri().path() {
+                    "/v1/nonce" => self.session.handle_answer(call, Ok(nonce()), self.now),
+                    "/v1/token" => self.session.handle_answer(call, Ok(tokens()), self.now),
+                    _ => {}
+                }
             }
         }
-        self.collect();
     }
 
     /// The kinds of the statements that were made, in order; each verifies.
@@ -323,6 +329,11 @@ fn account(device: Arc<P256Key>) -> Account {
         links: Links::default(),
         person: None,
     }
+}
+
+fn nonce() -> Response {
+    let body = json!({ "nonce": "nonce-1", "time": 1_800_000_000_000_u64 });
+    http::Response::builder().status(200).body(body.to_string().into_bytes()).unwrap()
 }
 
 fn tokens() -> Response {
