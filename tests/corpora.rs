@@ -12,6 +12,7 @@ fn every_committed_input_keeps_its_target_s_promises() {
             let files = files(&root().join(dir));
             assert!(!files.is_empty(), "`{dir}` of target `{name}` is empty");
             for file in files {
+                println!("{name}: {}", file.display());
                 run(&fs::read(&file).expect("readable"));
             }
         }
