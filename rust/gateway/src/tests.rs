@@ -9,6 +9,7 @@ mod forwarding; // what a lease lets through, and what nothing does
 mod revoking; // how that ends
 mod reaching; // where it may go
 mod stalling; // what happens when somebody does not read
+mod wireguard_go; // what somebody else's WireGuard makes of it
 mod speed; // how fast it goes
 mod darkness; // what strangers hear
 mod enrolling; // how a machine becomes a gateway, and stays one

@@ -127,6 +127,11 @@ impl Device {
         self.path.tunnel.announce(self.gateway.unwrap(), Clock.now()).unwrap();
     }
 
+    /// Shakes hands anew, as if the gateway had started again.
+    pub(super) fn reconnect(&mut self) {
+        self.path.tunnel.reconnect(self.gateway.unwrap(), Clock.now()).unwrap();
+    }
+
     /// Takes part in what happens until `is_done` makes something of it.
     pub(super) fn until<T>(&mut self, mut is_done: impl FnMut(&mut Self) -> Option<T>) -> T {
         let give_up = Clock.now() + PATIENCE;
