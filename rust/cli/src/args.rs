@@ -3,6 +3,7 @@ use clap::{Parser, Subcommand};
 use crate::admin::{AdminArgs, AuditArgs};
 use crate::broker::BrokerArgs;
 use crate::connect::{ConnectArgs, ConnectorArgs};
+use crate::demo::{AppArgs, DemoArgs};
 use crate::gateway::GatewayArgs;
 use crate::logging::Logging;
 
@@ -15,12 +16,20 @@ pub(crate) struct Args {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) logging: Logging,
+    /// End when standard input does: for whoever starts this program from another
+    #[arg(long, global = true, hide = true)]
+    pub(crate) with_parent: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Watch the whole product work, and defend itself, on this machine: no root, nothing to install
+    Demo(DemoArgs),
+    /// Serve a private application of the demonstration
+    #[command(hide = true)]
+    DemoApp(AppArgs),
     /// Sign in if needed, turn the tunnel on, and serve local applications until Ctrl-C
     Connect(ConnectArgs),
     /// Sign in and stop there

@@ -18,7 +18,7 @@ pub(crate) struct BrokerArgs {
         long,
         global = true,
         value_name = "FILE",
-        env = "OPENZTNA_BROKER_CONFIG",
+        env = "OPENZTNA_CONFIG",
         default_value = "/etc/openztna/broker.toml"
     )]
     config: PathBuf,

@@ -19,7 +19,7 @@ use crate::show;
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConnectorArgs {
     /// The configuration file; without it, the documented defaults
-    #[arg(long, value_name = "FILE", env = "OPENZTNA_CONNECTOR_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "OPENZTNA_CONFIG")]
     config: Option<PathBuf>,
     /// Where keys and the session are kept, instead of where the configuration says
     #[arg(long, value_name = "DIR")]

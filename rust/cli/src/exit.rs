@@ -13,6 +13,8 @@ pub(crate) enum Exit {
     SignInNeeded = 3,
     /// The program that should have answered does not run.
     NotRunning = 4,
+    /// The demonstration saw a promise broken.
+    PromiseBroken = 5,
     /// The command line or the configuration makes no sense.
     Usage = 64,
     /// Somebody pressed Ctrl-C.

@@ -18,7 +18,7 @@ pub(crate) struct GatewayArgs {
         long,
         global = true,
         value_name = "FILE",
-        env = "OPENZTNA_GATEWAY_CONFIG",
+        env = "OPENZTNA_CONFIG",
         default_value = "/etc/openztna/gateway.toml"
     )]
     config: PathBuf,
@@ -34,7 +34,7 @@ enum GatewayCommand {
     /// Make this machine a gateway, by the single-use token from `openztna admin gateways create`
     Enrol {
         /// The token; `-` or none reads it from standard input
-        #[arg(env = "OPENZTNA_GATEWAY_TOKEN", hide_env_values = true)]
+        #[arg(env = "OPENZTNA_ENROLMENT_TOKEN", hide_env_values = true)]
         token: Option<String>,
     },
     /// How the gateway that runs here stands

@@ -3,6 +3,7 @@
 mod args; // the command line
 mod connect; // the connector, in the foreground
 mod show; // how it stands, in words
+mod demo; // the whole product on this machine, and attacks on it
 mod broker; // the organisation's decisions, served
 mod gateway; // what stands beside the applications
 mod admin; // what administrators ask
@@ -38,13 +39,18 @@ fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Exit {
-    let Args { json, logging, command } = args;
+    let Args { json, logging, with_parent, command } = args;
+    if with_parent {
+        stop::end_with_standard_input();
+    }
     // What serves may have its logging configured.
     let serves = matches!(command, Command::Broker(_) | Command::Gateway(_));
     if !serves {
         logging.begin();
     }
     match command {
+        Command::Demo(args) => demo::run(args, json).await,
+        Command::DemoApp(args) => demo::application(args).await,
         Command::Connect(args) => connect::connect(args, json).await,
         Command::SignIn(args) => connect::sign_in(args, json).await,
         Command::SignOut(args) => connect::sign_out(args, json).await,

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use ztna_broker::admin::{Client, LocalAnswer, LocalOp};
+use ztna_model::OrgString;
 
 use super::{CallError, SocketArgs, own};
 use crate::exit::Exit;
+
+mod check; // a log that was exported
 
 /// The log of all that was decided and done: verify it, export it
 #[derive(Clone, Debug, Args)]
@@ -37,6 +40,20 @@ enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
+    /// Check an exported log, anywhere: with the organisation's string and what its broker publishes
+    Check {
+        /// The exported log
+        file: PathBuf,
+        /// The organisation: https://acme.example, perhaps with # and the root's hash
+        #[arg(long)]
+        org: OrgString,
+        /// Whose chain it is
+        #[arg(long, default_value = "broker-1")]
+        writer: String,
+        /// A file with a signed end that was kept elsewhere
+        #[arg(long, value_name = "FILE")]
+        witness: Option<PathBuf>,
+    },
     /// Remove a text about a person, such as a name or an address, from every row. The chain still verifies
     Erase {
         /// The text, exactly as it was written down
@@ -53,12 +70,16 @@ pub(crate) async fn run(args: AuditArgs, json: bool) -> Exit {
 }
 
 async fn answered(args: AuditArgs, json: bool) -> Result<Exit, CallError> {
+    if let AuditCommand::Check { file, org, writer, witness } = args.command {
+        return check::run(&file, &org, &writer, witness.as_deref()).await;
+    }
     let mut broker = Client::connect(&args.socket.path).await?;
     let op = match args.command {
         AuditCommand::Verify { writer, witness } => {
             let witness = witness.as_deref().map(read).transpose()?;
             LocalOp::AuditVerify { writer, witness }
         }
+        AuditCommand::Check { .. } => return Ok(Exit::Usage), // it needs no broker's socket: see above
         AuditCommand::Erase { text } => LocalOp::AuditErase { text },
         AuditCommand::Export { writer, to } => {
             export(&mut broker, writer, to.as_deref()).await?;

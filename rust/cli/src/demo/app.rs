@@ -4,11 +4,12 @@
 //! |---|---|
 //! | `/` | a page |
 //! | `/flood` | sends without end, as fast as the reader reads |
-//! | `/hold` | sends a line, then keeps the connection open and counts what comes in |
+//! | `/sink` | takes all that comes |
+//! | `/hold` | keeps the connection open and sends back what comes in |
 //!
-//! An application writes a line to its standard output for each connection that ends: the boot clock's milliseconds
-//! of the last byte that came in, and how many there were. That is how the demonstration knows, from the far side of
-//! the gateway, when the last byte came through.
+//! An application writes a line to its standard output for each connection that ends: what it was about, when the last
+//! byte came in and when it ended, in microseconds of the boot clock, and how many bytes there were. That is how the
+//! demonstration knows, from the far side of the gateway, when the last byte came through.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,10 +28,12 @@ pub(crate) async fn serve(name: &str, address: SocketAddr) -> io::Result<()> {
         let (stream, _) = ztna_net::tcp::accept(&listener).await;
         let page = page.clone();
         tokio::spawn(async move {
-            let mut connection = Connection { stream, clock: Clock, last: Time::ZERO, bytes: 0 };
+            let mut connection =
+                Connection { stream, clock: Clock, path: String::new(), last: Time::ZERO, bytes: 0 };
             // However it ends, its end is told.
             let _ = connection.serve(&page).await;
-            println!("ended {} {}", connection.last.as_millis(), connection.bytes);
+            let Connection { path, last, bytes, .. } = connection;
+            println!("ended {path} {} {} {bytes}", micros(last), micros(Clock.now()));
         });
     }
 }
@@ -38,23 +41,27 @@ pub(crate) async fn serve(name: &str, address: SocketAddr) -> io::Result<()> {
 struct Connection {
     stream: TcpStream,
     clock: Clock,
+    path: String,
     last: Time,
     bytes: u64,
 }
 
 impl Connection {
     async fn serve(&mut self, page: &str) -> io::Result<()> {
-        loop {
-            let Some(target) = self.request().await? else { return Ok(()) };
-            match target.as_str() {
-                "/flood" => return self.flood().await,
-                "/hold" => return self.hold().await,
-                _ => self.stream.write_all(page.as_bytes()).await?,
+        let Some(path) = self.request().await? else { return Ok(()) };
+        self.path.clone_from(&path);
+        match path.as_str() {
+            "/flood" => self.flood().await,
+            "/sink" => self.take_in(false).await,
+            "/hold" => self.take_in(true).await,
+            _ => {
+                self.stream.write_all(page.as_bytes()).await?;
+                self.stream.shutdown().await
             }
         }
     }
 
-    /// The path of the next request, unless the other side is done.
+    /// The path of the request, unless the other side is done.
     async fn request(&mut self) -> io::Result<Option<String>> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -77,13 +84,19 @@ impl Connection {
         }
     }
 
-    async fn hold(&mut self) -> io::Result<()> {
-        self.stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nheld\n").await?;
+    async fn take_in(&mut self, sends_back: bool) -> io::Result<()> {
+        self.stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").await?;
         let mut chunk = vec![0; CHUNK];
         loop {
             match self.stream.read(&mut chunk).await? {
                 0 => return Ok(()),
-                read => self.count(read),
+                read => {
+                    self.count(read);
+                    if !sends_back {
+                        continue;
+                    }
+                    self.stream.write_all(chunk.get(..read).unwrap_or_default()).await?;
+                }
             }
         }
     }
@@ -94,9 +107,17 @@ impl Connection {
     }
 }
 
+/// Microseconds of the boot clock.
+const fn micros(time: Time) -> u64 {
+    time.as_nanos() / 1_000
+}
+
 fn page(name: &str) -> String {
     let body = format!("<!doctype html><title>{name}</title><h1>This is the {name}.</h1>\n");
-    format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 const LONGEST_HEAD: usize = 16 * 1024;

@@ -72,6 +72,15 @@ impl Tale {
         Self { voice, clock, began: clock.now(), seed, chapters: Vec::new(), doing: None }
     }
 
+    /// The first line.
+    pub(crate) fn title(&mut self, text: &str) {
+        match self.voice {
+            Voice::Terminal => println!("{BOLD}{text}{PLAIN}  {DIM}seed {}{PLAIN}", self.seed),
+            Voice::Plain => println!("{text} (seed {})", self.seed),
+            Voice::Silent => {}
+        }
+    }
+
     /// Begins a chapter.
     pub(crate) fn chapter(&mut self, title: &str, subtitle: &str) {
         self.settle();
@@ -103,6 +112,17 @@ impl Tale {
             Voice::Silent => {}
         }
         self.note(text);
+    }
+
+    /// Lines as they are, such as a table.
+    pub(crate) fn lines(&mut self, text: &str) {
+        text.lines().for_each(|line| self.say(line));
+    }
+
+    /// Says why the story cannot go on.
+    pub(crate) fn give_up(&mut self, why: &str) {
+        self.settle();
+        eprintln!("\nthe demonstration cannot go on: {why}");
     }
 
     /// A line that is honest about what this run cannot show.
@@ -153,12 +173,15 @@ impl Tale {
         let colour = if kept == promises { GREEN } else { RED };
         match self.voice {
             Voice::Terminal => {
-                println!("\n{BOLD}{colour}{promises} promises, {kept} kept{PLAIN}  {DIM}{seconds:.1} s{PLAIN}");
+                println!(
+                    "\n{BOLD}{colour}{promises} promises, {kept} kept{PLAIN}  {DIM}{seconds:.1} s{PLAIN}"
+                );
             }
             Voice::Plain => println!("\n{promises} promises, {kept} kept, {seconds:.1} s"),
             Voice::Silent => {
                 let version = env!("CARGO_PKG_VERSION");
-                let whole = Whole { version, seed: self.seed, seconds, promises, kept, chapters: &self.chapters };
+                let whole =
+                    Whole { version, seed: self.seed, seconds, promises, kept, chapters: &self.chapters };
                 // Plain data always has a JSON form.
                 println!("{}", serde_json::to_string_pretty(&whole).unwrap_or_default());
             }

@@ -1,0 +1,69 @@
+use ztna_connector::Snapshot;
+use ztna_connector::posture;
+use ztna_model::{FactState, WallTime};
+use ztna_net::clock::Clock;
+
+use crate::demo::open_browser;
+use crate::demo::stage::{Connected, SignIn, Stage};
+use crate::demo::tale::{Tale, in_words};
+use crate::demo::trouble::Trouble;
+use crate::table::Table;
+
+pub(super) async fn play(tale: &mut Tale, stage: &Stage, browser: bool) -> Result<Connected, Trouble> {
+    tale.chapter("Sign in", "Ana, from one string, through the real login page");
+    tale.say(&format!("{}", stage.org));
+    let ana = if browser {
+        let open = |address: &str| {
+            println!("   Sign in as ana with {} at\n   {address}", stage.password.expose());
+            open_browser(address);
+        };
+        stage.connect("ana", SignIn::Person(&open)).await?
+    } else {
+        tale.doing("signing in");
+        stage.connect("ana", SignIn::Agent).await?
+    };
+    tale.span("sign_in", ana.sign_in);
+    tale.span("connect", ana.connect);
+    tale.say(&format!(
+        "Signed in after {} (authorization code, PKCE, a key of the device's own), connected {} later.",
+        in_words(ana.sign_in),
+        in_words(ana.connect)
+    ));
+    let limit = std::time::Duration::from_millis(500);
+    tale.promise(ana.connect <= limit, &format!("connected within 500 ms: {}", in_words(ana.connect)));
+    let snapshot = stage.status("ana").await?.snapshot;
+    tale.lines(&facts(&snapshot, Clock.wall()));
+    let unknown = snapshot.facts.iter().filter(|fact| fact.state == FactState::Unknown);
+    let counted = unknown.filter(|fact| fact.value.is_some()).count();
+    tale.promise(
+        counted == 0 && !snapshot.facts_are_preview,
+        "the broker has graded what the device says; what is unknown never counts as good",
+    );
+    Ok(ana)
+}
+
+/// The device's facts as a table.
+fn facts(snapshot: &Snapshot, now: WallTime) -> String {
+    let mut table = Table::new(&["fact", "state", "value", "tier", "age", "source"]);
+    for fact in &snapshot.facts {
+        let source = if fact.simulated { "SIMULATED for this demonstration" } else { fact.source.as_str() };
+        table.row([
+            posture::title(fact.kind).to_owned(),
+            fact.state.to_string(),
+            fact.value.as_ref().map(ToString::to_string).unwrap_or_default(),
+            u8::from(fact.tier).to_string(),
+            format!("{} s", now.since(fact.as_of).as_secs()),
+            shortened(source),
+        ]);
+    }
+    table.to_string()
+}
+
+fn shortened(source: &str) -> String {
+    match source.char_indices().nth(LONGEST_SOURCE) {
+        Some((end, _)) => format!("{}…", source.get(..end).unwrap_or_default()),
+        None => source.to_owned(),
+    }
+}
+
+const LONGEST_SOURCE: usize = 36;

@@ -1,0 +1,205 @@
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use reqwest::Method;
+use ztna_api::device::Wanted;
+use ztna_api::token::TOKEN_PATH;
+use ztna_model::{EndReason, Port, millis, secs};
+use ztna_net::clock::Clock;
+
+use super::dark::Probe;
+use super::reach::Tablet;
+use crate::demo::application::Reached;
+use crate::demo::dice::Dice;
+use crate::demo::modified::{Modified, Stream};
+use crate::demo::process::Process;
+use crate::demo::stage::{Connected, SignIn, Stage, write};
+use crate::demo::tale::{Tale, in_words};
+use crate::demo::trouble::{Trouble, While as _};
+
+/// Plays the chapter; Ana signs in anew in it, so another connector of hers comes back.
+pub(super) async fn play(
+    tale: &mut Tale,
+    stage: &Stage,
+    ana: Connected,
+    mut tablet: Tablet,
+    dice: &mut Dice,
+) -> Result<Connected, Trouble> {
+    tale.chapter("Steal", "you are Mallory, and have what was Ana's");
+    elsewhere(tale, stage).await?;
+    replayed(tale, &mut tablet.client).await?;
+    handshake(tale, stage).await?;
+    neighbours(tale, stage, &ana, &mut tablet.stream, dice).await?;
+    drop(tablet);
+    tale.say(
+        "Now Mallory has Ana's whole disk, device key and all. On a phone the key cannot leave its chip;",
+    );
+    tale.say(
+        "on this machine it is a file, so the copy passes for Ana's laptop until both of them are there.",
+    );
+    awake(tale, stage, ana).await?;
+    let ana = stage.connect("ana", SignIn::Agent).await?;
+    asleep(tale, stage, ana).await?;
+    stage.connect("ana", SignIn::Agent).await
+}
+
+/// Her refresh token, with a key of his own.
+async fn elsewhere(tale: &mut Tale, stage: &Stage) -> Result<(), Trouble> {
+    let thief = Modified::with_disk(&stage.org, &stage.dir.join("ana"))?.with_key_of_its_own()?;
+    let proof = thief.proof(&Method::POST, TOKEN_PATH, None).await?;
+    match thief.refresh(&thief.loot.refresh, &proof).await? {
+        Ok(_) => tale.promise(false, "her refresh token is of no use without her device's key"),
+        Err(refusal) => {
+            let why = refusal.error_description.unwrap_or_default();
+            tale.promise(true, &format!("her refresh token without her device's key: refused, \"{why}\""));
+        }
+    }
+    Ok(())
+}
+
+/// A request of one of her devices, sent once more as it was.
+async fn replayed(tale: &mut Tale, tablet: &mut Modified) -> Result<(), Trouble> {
+    let proof = tablet.proof(&Method::POST, TOKEN_PATH, None).await?;
+    let token = tablet.loot.refresh.clone();
+    match tablet.refresh(&token, &proof).await? {
+        Ok(tokens) => tablet.loot.refresh = tokens.refresh_token,
+        Err(refusal) => {
+            return Err(Trouble::new("renewing the tablet's tokens", format!("{:?}", refusal.error)));
+        }
+    }
+    match tablet.refresh(&token, &proof).await? {
+        Ok(_) => tale.promise(false, "a request that is sent again is refused"),
+        Err(refusal) => {
+            let why = refusal.error_description.unwrap_or_default();
+            tale.promise(true, &format!("a recorded request of hers, sent again: refused, \"{why}\""));
+        }
+    }
+    Ok(())
+}
+
+/// A handshake with a key that no lease names, while Ana's own tunnel is up.
+async fn handshake(tale: &mut Tale, stage: &Stage) -> Result<(), Trouble> {
+    let probe = Probe::of(stage).await?;
+    let back = probe.send(&[probe.initiation()?], millis(300)).await?;
+    tale.promise(
+        back == 0,
+        &format!("a WireGuard handshake with a key of his own, while Ana's tunnel is up: {back} bytes back"),
+    );
+    Ok(())
+}
+
+/// From her own machine, by her own proxy, and by asking the broker directly.
+async fn neighbours(
+    tale: &mut Tale,
+    stage: &Stage,
+    ana: &Connected,
+    tablet: &mut Stream,
+    dice: &mut Dice,
+) -> Result<(), Trouble> {
+    tale.doing("scanning the wiki's neighbours");
+    let status = stage.gateway_status().await?;
+    let flows = status.plane.flows;
+    let (mut tried, mut open) = (0, 0);
+    let mut reasons = BTreeMap::<String, usize>::new();
+    for _ in 0..SCANNED {
+        let (host, port) = match dice.below(3) {
+            0 => ("wiki.demo".to_owned(), 1 + u16::try_from(dice.below(79)).unwrap_or(0)),
+            1 => (format!("10.0.0.{}", dice.below(256)), 22),
+            _ => ("127.0.0.1".to_owned(), 1_024 + u16::try_from(dice.below(60_000)).unwrap_or(0)),
+        };
+        tried += 1;
+        match ana.application.connect(&host, port).await? {
+            Reached::Open(_) => open += 1,
+            Reached::Denied(problem) => *reasons.entry(problem.title).or_default() += 1,
+        }
+    }
+    // A client that does not ask itself first: the broker, and not her own connector, says no.
+    let port = Port::new(80).while_doing("port 80")?;
+    for number in 0..SCANNED {
+        let address = Ipv4Addr::new(127, 0, 0, u8::try_from(1 + number).unwrap_or(1));
+        let answer = tablet.ask(Wanted::Address(address.into()), port).await?;
+        tried += 1;
+        open += usize::from(!answer.text.contains("\"refused\""));
+    }
+    let after = stage.gateway_status().await?.plane.flows;
+    let reasons: Vec<String> =
+        reasons.iter().map(|(reason, count)| format!("{count} × \"{reason}\"")).collect();
+    tale.figure("neighbours_tried", tried as f64, "tries");
+    tale.promise(
+        open == 0 && after <= flows,
+        &format!(
+            "a scan of the neighbours, {tried} ports and addresses: {open} open; {}",
+            reasons.join(", ")
+        ),
+    );
+    Ok(())
+}
+
+/// A copy of her disk, while her laptop is awake.
+async fn awake(tale: &mut Tale, stage: &Stage, mut ana: Connected) -> Result<(), Trouble> {
+    tale.doing("copying Ana's disk while her laptop is awake");
+    let began = Clock.now();
+    let mut mallory = mallory(stage).await?;
+    let (ended, why) = ana.process.signed_out(secs(20)).await?;
+    let (his_end, _) = mallory.signed_out(secs(20)).await?;
+    let seen = ended.max(his_end).since(began);
+    tale.span("clone_seen_awake", seen);
+    tale.promise(
+        why == EndReason::Cloned.sentence(),
+        &format!(
+            "her whole disk, while she is awake: seen {} after Mallory starts, both ended. She reads: \"{why}\"",
+            in_words(seen)
+        ),
+    );
+    Ok(())
+}
+
+/// A copy of her disk, while her laptop sleeps.
+async fn asleep(tale: &mut Tale, stage: &Stage, mut ana: Connected) -> Result<(), Trouble> {
+    tale.doing("copying Ana's disk while her laptop sleeps");
+    ana.process.pause();
+    let mut mallory = mallory(stage).await?;
+    let began = Clock.now();
+    mallory.says(secs(15), |line| line.starts_with("Connected to").then_some(())).await?;
+    let inside = Clock.now().since(began);
+    tale.say(&format!(
+        "While her laptop sleeps it cannot be asked: after {} the copy is let in. It is seen when she wakes;",
+        in_words(inside)
+    ));
+    tale.say("until then it has what she has, is checked as she is, and ends with her session or a hold.");
+    ana.process.resume();
+    let woke = Clock.now();
+    let (ended, why) = ana.process.signed_out(secs(20)).await?;
+    let (his_end, _) = mallory.signed_out(secs(20)).await?;
+    let seen = ended.max(his_end).since(woke);
+    tale.span("clone_seen_after_waking", seen);
+    tale.promise(
+        why == EndReason::Cloned.sentence(),
+        &format!("her whole disk, while she sleeps: seen {} after she wakes, both ended", in_words(seen)),
+    );
+    Ok(())
+}
+
+/// A connector with a copy of all that lies in Ana's directory.
+async fn mallory(stage: &Stage) -> Result<Process, Trouble> {
+    let (from, to) = (stage.dir.join("ana"), stage.dir.join("mallory"));
+    copy(&from, &to).while_doing("copying Ana's disk")?;
+    write(&stage.dir.join("mallory.toml"), &stage.connector_config("mallory", "Ana's laptop"))?;
+    let (org, config) = (stage.org.to_string(), stage.path("mallory.toml"));
+    Process::start("mallory", &stage.dir, &["connect", &org, "--config", &config, "--no-browser"]).await
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    let _ = std::fs::remove_dir_all(to); // it may not be there
+    ztna_net::fs::create_private_dir(to).map_err(std::io::Error::other)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+const SCANNED: usize = 60;
