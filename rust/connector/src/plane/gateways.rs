@@ -22,8 +22,8 @@ pub(super) struct Gateway {
     pub(super) peer: PeerId,
     pub(super) key: WgPublic,
     pub(super) carriers: Vec<Carrier>,
-    /// Whether it was away, or started again, since the last handshake.
-    pub(super) is_away: bool,
+    /// Whether it may know nothing of the last handshake any more: it was away, started again, or held no lease.
+    pub(super) has_forgotten: bool,
     /// The silence that was told.
     silence: Option<Time>,
 }
@@ -38,7 +38,7 @@ struct Doubt {
 
 impl Gateway {
     pub(super) const fn new(peer: PeerId, key: WgPublic, carriers: Vec<Carrier>) -> Self {
-        Self { peer, key, carriers, is_away: false, silence: None }
+        Self { peer, key, carriers, has_forgotten: false, silence: None }
     }
 }
 

@@ -85,7 +85,7 @@ impl DataThread {
             tracing::warn!(gateway = %grant.gateway, "a grant names a gateway that nobody has told of");
             return;
         };
-        if std::mem::take(&mut gateway.is_away)
+        if std::mem::take(&mut gateway.has_forgotten)
             && let Err(cause) = datapath.tunnel.reconnect(gateway.peer, self.now)
         {
             tracing::debug!(%cause, "no handshake with a gateway that was away");
@@ -106,11 +106,13 @@ impl DataThread {
     fn end_lease(&mut self, lease: LeaseId, reason: DenyReason) {
         let Some(datapath) = &mut self.datapath else { return };
         let Some(ended) = datapath.table.end(lease, reason) else { return };
-        // A gateway that is back knows nothing of the session.
-        if matches!(reason, DenyReason::Restarted | DenyReason::GatewayAway)
-            && let Some((_, gateway)) = self.gateways.with_peer(through(&ended))
+        // A gateway that is back knows nothing of the tunnel, and one without a lease forgets it.
+        let peer = through(&ended);
+        let was_last = gateways::rules(datapath, peer).next().is_none();
+        if (was_last || matches!(reason, DenyReason::Restarted | DenyReason::GatewayAway))
+            && let Some((_, gateway)) = self.gateways.with_peer(peer)
         {
-            gateway.is_away = true;
+            gateway.has_forgotten = true;
         }
         self.cut(vec![ended]);
     }
