@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ztna_fuzz::{TARGETS, Target};
+use ztna_fuzz::{REPLAYED, TARGETS, Target};
 
 #[test]
 fn every_committed_input_keeps_its_target_s_promises() {
-    for Target { name, corpus, run } in TARGETS {
+    for Target { name, corpus, run } in TARGETS.iter().chain(REPLAYED) {
         for dir in *corpus {
             let files = files(&root().join(dir));
             assert!(!files.is_empty(), "`{dir}` of target `{name}` is empty");
@@ -23,7 +23,10 @@ fn every_committed_input_keeps_its_target_s_promises() {
 fn no_corpus_lies_there_unused() {
     let owned = |dir: &Path| {
         let below = dir.strip_prefix(root()).expect("below the root");
-        TARGETS.iter().any(|target| target.corpus.iter().any(|corpus| below.starts_with(corpus)))
+        TARGETS
+            .iter()
+            .chain(REPLAYED)
+            .any(|target| target.corpus.iter().any(|corpus| below.starts_with(corpus)))
     };
     for file in files(&root()) {
         let dir = file.parent().expect("a file lies somewhere");

@@ -38,6 +38,23 @@ pub(crate) fn connector_settings(bytes: &[u8]) {
     }
 }
 
+/// A broker's settings: what is accepted names an organisation, and can be served.
+pub(crate) fn broker_settings(bytes: &[u8]) {
+    let (path, environment) = settings(bytes, "OPENZTNA_BROKER_ORGANISATION__LEASE_TTL_S");
+    match ztna_broker::Config::load(&path, environment) {
+        Ok(config) => {
+            assert!(config.origin.is_some() && !config.listen.is_empty(), "nobody could come");
+            assert!((5..=300).contains(&config.organisation.lease_ttl_s), "a lease that lives too long");
+            assert_eq!(
+                config.tls.certificate.is_some(),
+                config.tls.key.is_some(),
+                "a certificate without a key"
+            );
+        }
+        Err(error) => assert!(!error.to_string().is_empty(), "a refusal says why"),
+    }
+}
+
 /// A file of leases: what is read writes back to what it was.
 pub(crate) fn lease_file(bytes: &[u8]) {
     if let Ok(file) = wire::read::<LeaseFile>(bytes, ToGateway::LONGEST) {
