@@ -28,6 +28,7 @@ pub(crate) use app::serve as serve_application;
 mod browser; // what fills in the login page
 mod application; // what uses the local proxy
 mod modified; // a client that says what it likes
+mod turncoat; // a gateway in the wrong hands
 mod dice; // choices that a seed repeats
 mod trouble; // why a step could not be tried
 use trouble::Trouble;

@@ -193,22 +193,27 @@ async fn start_application(dir: &Path, name: &str) -> Result<(Process, SocketAdd
     Ok((process, at))
 }
 
-/// Enrols a gateway with what `DIR/name.toml` says, and starts it.
-pub(crate) async fn start_gateway(
-    dir: &Path,
-    name: &str,
-    token: &Secret<String>,
-) -> Result<Process, Trouble> {
+/// Makes a gateway of what `DIR/name.toml` describes, and starts it.
+async fn start_gateway(dir: &Path, name: &str, token: &Secret<String>) -> Result<Process, Trouble> {
+    enrol_gateway(dir, name, token).await?;
     let config = dir.join(format!("{name}.toml")).display().to_string();
-    let token = [("OPENZTNA_ENROLMENT_TOKEN", token.expose().as_str())];
-    let mut enrol =
-        Process::start_with(name, dir, &["gateway", "--config", &config, "enrol"], &token).await?;
-    if !enrol.ended(secs(10)).await?.success() {
-        return Err(Trouble::new("enrolling the gateway", format!("see {name}.log")));
-    }
     let mut gateway = Process::start(name, dir, &["--log", "info", "gateway", "--config", &config]).await?;
     gateway.says(secs(10), |line| line.contains("the stream to the broker is open").then_some(())).await?;
     Ok(gateway)
+}
+
+/// Makes a gateway of what `DIR/name.toml` describes.
+pub(crate) async fn enrol_gateway(dir: &Path, name: &str, token: &Secret<String>) -> Result<(), Trouble> {
+    let config = dir.join(format!("{name}.toml")).display().to_string();
+    // A token on the command line would show in the list of processes.
+    let token = [("OPENZTNA_ENROLMENT_TOKEN", token.expose().as_str())];
+    let mut enrol =
+        Process::start_with(name, dir, &["gateway", "--config", &config, "enrol"], &token).await?;
+    if enrol.ended(secs(10)).await?.success() {
+        Ok(())
+    } else {
+        Err(Trouble::new("enrolling a gateway", format!("see {name}.log")))
+    }
 }
 
 async fn admin(dir: &Path) -> Result<Client, Trouble> {
@@ -277,10 +282,10 @@ pub(crate) async fn new_gateway(
     let doing = "making a gateway";
     let gateway: GatewayId = name.parse().while_doing(doing)?;
     let create = Op::GatewayCreate { gateway, site: site.parse().while_doing(doing)? };
-    match admin.ask(create).await.while_doing(doing)? {
-        Answer::Token { token, .. } => Ok(token),
-        answer => Err(Trouble::new(doing, format!("unexpected answer: {answer:?}"))),
-    }
+    let Answer::Token { token, .. } = admin.ask(create).await.while_doing(doing)? else {
+        return Err(Trouble::new(doing, "the broker gives no token"));
+    };
+    Ok(token)
 }
 
 fn broker_config(dir: &Path, public: u16, gateways: u16) -> String {

@@ -31,10 +31,10 @@ pub(super) async fn play(tale: &mut Tale, stage: &Stage) -> Result<(), Trouble> 
 }
 
 async fn preview(stage: &Stage, change: PolicyChange) -> Result<Preview, Trouble> {
-    match stage.ask(Op::PolicyPreview { change }).await? {
-        Answer::Preview(preview) => Ok(preview),
-        answer => Err(Trouble::new("previewing a policy", format!("unexpected answer: {answer:?}"))),
-    }
+    let Answer::Preview(preview) = stage.ask(Op::PolicyPreview { change }).await? else {
+        return Err(Trouble::new("previewing a policy", "the broker shows none"));
+    };
+    Ok(preview)
 }
 
 fn in_words(shift: &Shift) -> String {

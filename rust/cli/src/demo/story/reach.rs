@@ -32,11 +32,12 @@ async fn reached(tale: &mut Tale, stage: &Stage, ana: &Connected) -> Result<(), 
         device: None,
         resource: "wiki".parse().while_doing("naming the wiki")?,
     };
-    let policies = match stage.ask(test).await? {
-        Answer::Tested { verdicts } => verdicts.into_iter().flat_map(|verdict| verdict.policies).collect(),
-        _ => BTreeSet::new(),
+    let Answer::Tested { verdicts } = stage.ask(test).await? else {
+        return Err(Trouble::new("asking why the wiki is open", "the broker does not say"));
     };
-    let policies: Vec<String> = policies.iter().map(ToString::to_string).collect();
+    let policies: BTreeSet<String> =
+        verdicts.iter().flat_map(|verdict| &verdict.policies).map(ToString::to_string).collect();
+    let policies: Vec<String> = policies.into_iter().collect();
     match page {
         Ok(page) => {
             tale.span("first_byte", page.first_byte);

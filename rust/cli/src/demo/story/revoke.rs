@@ -179,7 +179,7 @@ impl Stage {
     pub(crate) async fn ends(&mut self, number: usize) -> Result<Vec<End>, Trouble> {
         let mut ends = Vec::new();
         while ends.len() < number {
-            let next = self.wiki.says(secs(5), |line| end(line)).await;
+            let next = self.wiki.says(secs(5), end).await;
             match next {
                 Ok((_, end)) => ends.push(end),
                 Err(_) => break, // those that live on are missing, and counted

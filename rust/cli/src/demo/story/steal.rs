@@ -1,11 +1,14 @@
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use reqwest::Method;
+use ztna_api::admin::{Op, Site};
 use ztna_api::device::Wanted;
+use ztna_api::gateway::{Offered, Welcome};
 use ztna_api::token::TOKEN_PATH;
-use ztna_model::{EndReason, Port, millis, secs};
+use ztna_gateway::LeaseFile;
+use ztna_model::{EndReason, PolicyId, Port, millis, secs};
 use ztna_net::clock::Clock;
 
 use super::dark::Probe;
@@ -14,9 +17,10 @@ use crate::demo::application::Reached;
 use crate::demo::dice::Dice;
 use crate::demo::modified::{Modified, Stream};
 use crate::demo::process::Process;
-use crate::demo::stage::{Connected, SignIn, Stage, write};
+use crate::demo::stage::{Connected, SignIn, Stage, enrol_gateway, new_gateway, quoted, resource, write};
 use crate::demo::tale::{Tale, in_words};
 use crate::demo::trouble::{Trouble, While as _};
+use crate::demo::turncoat::Turncoat;
 
 /// Plays the chapter; Ana signs in anew in it, so another connector of hers comes back.
 pub(super) async fn play(
@@ -29,6 +33,7 @@ pub(super) async fn play(
     tale.chapter("Steal", "you are Mallory, and have what was Ana's");
     elsewhere(tale, stage).await?;
     replayed(tale, &mut tablet.client).await?;
+    lease(tale, stage, &ana).await?;
     handshake(tale, stage).await?;
     neighbours(tale, stage, &ana, &mut tablet.stream, dice).await?;
     drop(tablet);
@@ -76,6 +81,78 @@ async fn replayed(tale: &mut Tale, tablet: &mut Modified) -> Result<(), Trouble>
         }
     }
     Ok(())
+}
+
+/// A gateway of another site is Mallory's: he keeps the lease that it is offered for Ana, and shows it to a third one.
+async fn lease(tale: &mut Tale, stage: &Stage, ana: &Connected) -> Result<(), Trouble> {
+    let doing = "stealing a lease";
+    tale.doing(doing);
+    let mut admin = stage.admin().await?;
+    let site = Site { id: "annex".parse().while_doing(doing)?, title: "Annex".into() };
+    admin.ask(Op::SitePut { site }).await.while_doing(doing)?;
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+    let resource = resource("annex", nowhere, "annex")?;
+    admin.ask(Op::ResourcePut { resource }).await.while_doing(doing)?;
+    let policy: PolicyId = "annex".parse().while_doing(doing)?;
+    admin.ask(Op::PolicyPut { policy: policy.clone(), text: ANNEX.into() }).await.while_doing(doing)?;
+    let token = new_gateway(&mut admin, "annex-1", "annex").await?;
+    let state = quoted(&stage.dir.join("annex"));
+    write(&stage.dir.join("annex.toml"), &format!("state_dir = {state}\n"))?;
+    enrol_gateway(&stage.dir, "annex", &token).await?;
+    let mut turncoat = Turncoat::with_disk(&stage.org, &stage.dir.join("annex")).await?;
+    let application = ana.application.clone();
+    let asking = tokio::spawn(async move { application.connect("annex.demo", 80).await.map(drop) });
+    let stolen = turncoat.lease().await?;
+    asking.abort();
+    let refused = shown_to_another(stage, &turncoat, stolen).await?;
+    tale.promise(
+        refused.is_some(),
+        &format!(
+            "a lease of hers, stolen from one gateway and shown to another: refused, \"{}\"",
+            refused.unwrap_or_default()
+        ),
+    );
+    admin.ask(Op::PolicyRemove { policy }).await.while_doing(doing)?;
+    admin
+        .ask(Op::ResourceRemove { resource: "annex".parse().while_doing(doing)? })
+        .await
+        .while_doing(doing)?;
+    Ok(())
+}
+
+/// Starts a third gateway, which takes leases from a signed file, and says why it declines this one.
+async fn shown_to_another(
+    stage: &Stage,
+    turncoat: &Turncoat,
+    stolen: Offered,
+) -> Result<Option<String>, Trouble> {
+    let doing = "showing a stolen lease to another gateway";
+    let Welcome { keys, incarnation, .. } = turncoat.welcome.clone();
+    let file = LeaseFile { keys, incarnation, leases: vec![stolen] };
+    let text = serde_json::to_string(&file).while_doing(doing)?;
+    let path = stage.dir.join("stolen.json");
+    ztna_net::fs::write_private(&path, text.as_bytes()).while_doing(doing)?;
+    let state = stage.dir.join("outpost");
+    let config = format!(
+        "org = \"{}\"\nstate_dir = {}\n\n[udp]\nbind = \"loopback\"\n\n[leases]\nfile = {}\ngateway = \"outpost-1\"\n",
+        stage.org,
+        quoted(&state),
+        quoted(&path)
+    );
+    write(&stage.dir.join("outpost.toml"), &config)?;
+    let config = stage.path("outpost.toml");
+    let mut outpost = Process::start("outpost", &stage.dir, &["gateway", "--config", &config]).await?;
+    let give_up = Clock.now() + secs(5);
+    let declined = loop {
+        let status = ztna_gateway::status::status(&state).await;
+        let declined = status.ok().and_then(|status| status.plane.declined.into_iter().next());
+        if declined.is_some() || Clock.now() > give_up {
+            break declined;
+        }
+        tokio::time::sleep(millis(10)).await;
+    };
+    outpost.stop().await;
+    Ok(declined.map(|(code, _)| code.to_string()))
 }
 
 /// A handshake with a key that no lease names, while Ana's own tunnel is up.
@@ -203,3 +280,5 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 const SCANNED: usize = 60;
+const ANNEX: &str = r#"permit (principal in Group::"staff", action in [Action::"see", Action::"connect"],
+    resource == Resource::"annex");"#;
