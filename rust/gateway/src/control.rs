@@ -201,6 +201,6 @@ fn every(span: Duration) -> Interval {
 }
 
 const FIRST_PAUSE: Duration = millis(100);
-const LONGEST_PAUSE: Duration = secs(30);
+const LONGEST_PAUSE: Duration = secs(5);
 /// How often to see whether this machine's addresses have changed.
 const LOOK_EVERY: Duration = secs(30);

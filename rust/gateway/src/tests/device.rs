@@ -193,9 +193,11 @@ impl Device {
         // What was begun since the last turn goes out before waiting.
         let now = Clock.now();
         assert!(self.path.begin_batch(now).is_empty());
+        let before = self.events.len();
         self.exchange(now);
         let wakes = [self.path.next_wake(), self.netstack.next_wake(), Some(at_most_until)];
-        let deadline = wakes.into_iter().flatten().min();
+        // What has just happened may be all that is waited for.
+        let deadline = if self.events.len() > before { Some(now) } else { wakes.into_iter().flatten().min() };
         let now = self.poller.wait(&mut self.outgoing.0, &self.inbox, deadline).unwrap();
         assert!(self.path.begin_batch(now).is_empty());
         for _ in 0..2 {
