@@ -16,7 +16,7 @@ use ztna_pdp::audit::{Broken, Chain, Head, Personal};
 use crate::store::{AuditRow, Down, Store};
 
 mod line; // one row as a line of JSON
-pub use line::{LineError, read_line, write_line};
+pub use line::{Line, LineError, read_line, write_line};
 
 mod keep; // for how long
 pub use keep::forget_before;
@@ -134,12 +134,12 @@ pub fn verify_export(text: &str, log: Log<'_>, witness: Option<&str>) -> Result<
     for (number, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
         let unreadable = |cause| VerifyError::Unreadable { number: number + 1, cause };
         match read_line(text).map_err(unreadable)? {
-            line::Line::Head(head) => own_head = Some(head),
-            line::Line::Start(start) => {
+            Line::Head(head) => own_head = Some(head),
+            Line::Start(start) => {
                 let start = SignedHead::verify(&start, log)?;
                 following = Some(Following::begin(log, start, witness)?);
             }
-            line::Line::Row(row) => {
+            Line::Row(row) => {
                 let following = match &mut following {
                     Some(following) => following,
                     none => none.insert(Following::begin(log, beginning(log), witness)?),

@@ -39,4 +39,6 @@ mod life; // a broker as a process
 #[cfg(test)]
 mod logout; // what an external provider says of who signed out there
 #[cfg(test)]
+mod corpus; // what came from outside, file by file
+#[cfg(test)]
 mod store; // the suite every store passes
