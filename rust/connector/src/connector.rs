@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use ztna_model::{Endpoint, Protocol};
+use ztna_net::process::raise_descriptor_limit;
 use ztna_net::random::SystemRandom;
 use ztna_net::udp::Bind;
 use ztna_proxy::{Destination, Verdict};
@@ -45,6 +46,7 @@ pub enum StartError {
 impl Connector {
     /// Starts everything. The tunnel is off until somebody connects.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        raise_descriptor_limit();
         let keep = Keep::open(&config.state_dir)?;
         let (plane, events) =
             Plane::start(PlaneConfig { bind: bind(config.udp.bind), ..PlaneConfig::default() })?;
