@@ -46,6 +46,7 @@ enum Outcome {
 impl Session {
     /// A local application wants to reach something.
     pub fn handle_dial(&mut self, dial: Dial, now: Time) {
+        self.hasten_stream(now);
         self.place(Held { dial, until: now + PATIENCE }, now);
     }
 

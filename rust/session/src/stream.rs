@@ -199,6 +199,13 @@ impl Session {
         }
     }
 
+    /// Somebody needs the stream now: the next try is soon, however long the last ones were in vain.
+    pub(crate) fn hasten_stream(&mut self, now: Time) {
+        if let Stream::Waiting { until } = &mut self.stream {
+            *until = (*until).min(now + FIRST_WAIT);
+        }
+    }
+
     pub(crate) fn stream_wake(&self) -> Option<Time> {
         match &self.stream {
             Stream::Closed => None,

@@ -217,6 +217,21 @@ fn with_the_broker_away_what_is_granted_goes_on_until_leases_are_over() {
 }
 
 #[test]
+fn whoever_needs_the_stream_hastens_it() {
+    let mut desk = Desk::connected(vec![granted("wiki")]);
+    desk.session.handle_stream_closed(false, desk.now);
+    for _ in 0..12 {
+        desk.wait();
+        desk.session.handle_stream_closed(false, desk.now);
+    }
+    let patient = desk.session.next_wake().unwrap().since(desk.now);
+    assert!(patient >= secs(10), "{patient:?}");
+    desk.dial(1, "wiki.demo", 80);
+    let hasty = desk.session.next_wake().unwrap().since(desk.now);
+    assert!(hasty <= secs(1), "{hasty:?}");
+}
+
+#[test]
 fn an_ended_session_leaves_nothing_behind() {
     let mut desk = Desk::connected(vec![granted("wiki")]);
     desk.grant_wiki();
