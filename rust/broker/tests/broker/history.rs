@@ -55,7 +55,7 @@ async fn export(world: &World) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn p8_1_what_happened_is_in_the_log_and_the_log_holds() {
+async fn p8_what_happened_is_in_the_log_and_the_log_holds() {
     let world = lived().await;
     let (length, head) = verify(&world, None).await.unwrap();
     let lines = export(&world).await;
@@ -159,7 +159,7 @@ async fn h05_a_witness_finds_a_log_that_began_again() {
 }
 
 #[tokio::test]
-async fn p8_1_a_text_that_is_erased_is_in_no_file_and_the_log_still_holds() {
+async fn p8_a_text_that_is_erased_is_in_no_file_and_the_log_still_holds() {
     let world = lived().await;
     let (_, witness) = verify(&world, None).await.unwrap();
     let file = |name: &str| std::fs::read(world.state(name)).unwrap_or_default();

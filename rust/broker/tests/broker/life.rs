@@ -53,7 +53,7 @@ async fn connect(config: &Config) -> Client {
 }
 
 #[tokio::test]
-async fn p8_1_what_was_answered_is_there_after_a_kill() {
+async fn p8_what_was_answered_is_there_after_a_kill() {
     let dir = TempDir::new();
     let place = dir.path("state").display().to_string();
     let config = at(&place);
