@@ -88,6 +88,18 @@ fn wireguard_go_as_a_gateway_serves_a_device() {
     assert_eq!(String::from_utf8(body(&mut device, stream)).unwrap(), sum);
 }
 
+/// What one stream moves between two of them, to be read beside what `speed` prints of ours; it is not judged.
+#[test]
+fn one_stream_between_two_of_them() {
+    let (mut gateway, mut device) = (Go::start(&["10.77.0.1"]), Go::start(&DEVICE));
+    gateway.ok(&format!("peer {} - {}/32", device.public, DEVICE[0]));
+    gateway.ok("serve");
+    device.ok(&format!("peer {} 127.0.0.1:{} 10.77.0.1/32", gateway.public, gateway.port));
+    let seconds = if std::env::var_os("OPENZTNA_SPEED_MIB").is_some() { "5" } else { "0.2" };
+    let rate = device.ok(&format!("stream http://10.77.0.1/bytes?n=1000000000000 {seconds}"));
+    println!("wireguard-go, down: {:.2} Gbit/s ({seconds} s)", rate.parse::<f64>().unwrap() * 8.0 / 1e9);
+}
+
 /// The program under `tests/interop/wireguard`, running.
 struct Go {
     child: Child,
