@@ -1,4 +1,4 @@
-//! What is decided upon: facts, certificates, leases.
+//! What is decided upon: facts, leases.
 
 use ztna_api::gateway::{Offered, ToGateway, Welcome};
 use ztna_api::wire;
@@ -7,7 +7,6 @@ use ztna_gate::{Config, Gate, Reach};
 use ztna_model::{
     Carrier, FactKind, FactState, Incarnation, Reading, RootHash, RunId, Secret, Tier, Time, WallTime, secs,
 };
-use ztna_net::tls::GatewayPeer;
 use ztna_policy::{Limits, Table};
 use ztna_posture::{Requirements, grade};
 use ztna_tunnel::Tunnel;
@@ -25,13 +24,6 @@ pub(crate) fn facts(bytes: &[u8]) {
         let passed = fact.state == FactState::Pass;
         assert!(!passed || said == 1, "{} passes though it was said {said} times", fact.kind);
         assert!(!passed || !fact.simulated, "{} passes though it is made up", fact.kind);
-    }
-}
-
-/// Certificates: a gateway's name that is read writes back to itself.
-pub(crate) fn certificate(bytes: &[u8]) {
-    if let Ok(peer) = GatewayPeer::from_certificate(bytes) {
-        assert_eq!(peer.name.to_string().parse(), Ok(peer.name), "a name reads back");
     }
 }
 

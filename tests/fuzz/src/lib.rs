@@ -16,6 +16,8 @@ mod segment;
 mod texts;
 mod decisions;
 #[cfg(feature = "whole")]
+mod certificates;
+#[cfg(feature = "whole")]
 mod files;
 #[cfg(feature = "whole")]
 mod policies;
@@ -49,7 +51,6 @@ pub const TARGETS: &[Target] = &[
     Target { name: "words", corpus: &["model"], run: texts::words },
     // What is decided upon
     Target { name: "facts", corpus: &["posture"], run: decisions::facts },
-    Target { name: "certificate", corpus: &["net"], run: decisions::certificate },
     Target { name: "leases", corpus: &["gate"], run: decisions::leases },
 ];
 
@@ -69,6 +70,7 @@ pub const REPLAYED: &[Target] = &[
     Target { name: "openid-cookies", corpus: &["broker/cookie"], run: broker::cookies },
     Target { name: "broker-admin", corpus: &["broker/admin"], run: broker::local_lines },
     Target { name: "broker-log", corpus: &["broker/log"], run: broker::exported_log },
+    Target { name: "certificate", corpus: &["net"], run: certificates::certificate },
     // What administrators write
     Target { name: "policy", corpus: &["pdp"], run: policies::policy },
     Target { name: "operations", corpus: &["api/operations", "api/admin"], run: policies::operations },
