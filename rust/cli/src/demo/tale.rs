@@ -2,6 +2,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use serde::Serialize;
+use terminal_size::Width;
 use ztna_model::Time;
 use ztna_net::clock::Clock;
 
@@ -108,7 +109,7 @@ impl Tale {
     pub(crate) fn say(&mut self, text: &str) {
         self.settle();
         match self.voice {
-            Voice::Terminal | Voice::Plain => println!("   {text}"),
+            Voice::Terminal | Voice::Plain => println!("   {}", self.wrapped(text, 3)),
             Voice::Silent => {}
         }
         self.note(text);
@@ -129,8 +130,8 @@ impl Tale {
     pub(crate) fn admit(&mut self, text: &str) {
         self.settle();
         match self.voice {
-            Voice::Terminal => println!("   {DIM}{text}{PLAIN}"),
-            Voice::Plain => println!("   ({text})"),
+            Voice::Terminal => println!("   {DIM}{}{PLAIN}", self.wrapped(text, 3)),
+            Voice::Plain => println!("   ({})", self.wrapped(text, 4)),
             Voice::Silent => {}
         }
         self.note(text);
@@ -140,10 +141,10 @@ impl Tale {
     pub(crate) fn promise(&mut self, kept: bool, text: &str) {
         self.settle();
         match (self.voice, kept) {
-            (Voice::Terminal, true) => println!("   {GREEN}✓{PLAIN} {text}"),
-            (Voice::Terminal, false) => println!("   {RED}✗ {text}{PLAIN}"),
-            (Voice::Plain, true) => println!("   kept: {text}"),
-            (Voice::Plain, false) => println!("   BROKEN: {text}"),
+            (Voice::Terminal, true) => println!("   {GREEN}✓{PLAIN} {}", self.wrapped(text, 5)),
+            (Voice::Terminal, false) => println!("   {RED}✗ {}{PLAIN}", self.wrapped(text, 5)),
+            (Voice::Plain, true) => println!("   kept: {}", self.wrapped(text, 9)),
+            (Voice::Plain, false) => println!("   BROKEN: {}", self.wrapped(text, 11)),
             (Voice::Silent, _) => {}
         }
         if let Some(chapter) = self.chapters.last_mut() {
@@ -189,6 +190,15 @@ impl Tale {
         promises > 0 && kept == promises
     }
 
+    /// `text` in lines of the width that there is, all but the first after `indent` blanks.
+    fn wrapped(&self, text: &str, indent: usize) -> String {
+        let wide = match self.voice {
+            Voice::Terminal => terminal_size::terminal_size().map(|(Width(width), _)| width.into()),
+            Voice::Plain | Voice::Silent => None,
+        };
+        wrap(text, indent, wide.map_or(WIDEST, |wide: usize| wide.min(WIDEST)))
+    }
+
     fn note(&mut self, text: &str) {
         if let Some(chapter) = self.chapters.last_mut() {
             chapter.notes.push(text.into());
@@ -203,6 +213,27 @@ impl Tale {
     }
 }
 
+/// Breaks `text` at blanks, where it would pass `width` columns. A table's line has many blanks in a row and stays whole.
+fn wrap(text: &str, indent: usize, width: usize) -> String {
+    if text.contains("  ") {
+        return text.to_owned();
+    }
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let Some(line) = lines.last_mut() else { break };
+        let room = width.saturating_sub(indent + line.chars().count());
+        if line.is_empty() {
+            line.push_str(word);
+        } else if word.chars().count() < room {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines.join(&format!("\n{}", " ".repeat(indent)))
+}
+
 /// A span as people read it: `3.1 ms`, `1.4 s`.
 pub(crate) fn in_words(span: Duration) -> String {
     let millis = span.as_secs_f64() * 1_000.0;
@@ -213,6 +244,8 @@ pub(crate) fn in_words(span: Duration) -> String {
     }
 }
 
+/// Longer lines are hard to read.
+const WIDEST: usize = 110;
 const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
 const GREEN: &str = "\x1b[32m";
@@ -230,6 +263,20 @@ mod tests {
         let rows = [(3, "3.0 ms"), (12, "12 ms"), (999, "999 ms"), (1_400, "1.4 s")];
         for (span, words) in rows {
             assert_eq!(in_words(millis(span)), words);
+        }
+    }
+
+    #[test]
+    fn lines_break_at_blanks() {
+        let rows = [
+            ("one two three", 0, 80, "one two three"),
+            ("one two three", 2, 10, "one two\n  three"),
+            ("one", 2, 1, "one"),
+            ("alongword and", 0, 4, "alongword\nand"),
+            ("a table  has columns", 0, 4, "a table  has columns"),
+        ];
+        for (text, indent, width, expected) in rows {
+            assert_eq!(wrap(text, indent, width), expected);
         }
     }
 
