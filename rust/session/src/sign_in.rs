@@ -74,7 +74,7 @@ impl Session {
 
     /// Signs out: here at once, and at the broker when it can be told.
     pub fn sign_out(&mut self, now: Time) {
-        let Some(account) = &self.account else { return };
+        let Some(account) = &self.account else { return self.cancel_sign_in() };
         let access = Some(&account.tokens.access);
         let request =
             account.possession.request(Method::POST, token::SIGN_OUT_PATH, access, now, &mut self.random);

@@ -271,6 +271,19 @@ fn p3_7_signing_out_works_offline() {
 }
 
 #[test]
+fn signing_out_while_the_browser_is_awaited_gives_the_sign_in_up() {
+    let mut desk = Desk::new();
+    desk.session.sign_out(desk.now);
+    let org = ztna_model::OrgString { org: "https://acme.example".parse().unwrap(), root: None };
+    desk.session.sign_in(org, "http://127.0.0.1:1/back".into(), None, desk.now);
+    assert_eq!(desk.session.state(), &State::SigningIn);
+    desk.session.sign_out(desk.now);
+    assert_eq!(desk.session.state().name(), "signed out");
+    let late = desk.session.handle_redirect("http://127.0.0.1:1/back?code=a&state=b", desk.now);
+    assert!(late.is_err(), "what the browser brings afterwards is nobody's");
+}
+
+#[test]
 fn p5_9_a_new_key_at_each_start_and_every_day() {
     let made = |desk: &mut Desk| desk.took(|output| matches!(output, Output::Plane(Plane::Key(_))));
     let mut desk = Desk::new();
