@@ -7,6 +7,7 @@ use ztna_model::{Endpoint, Protocol};
 use ztna_net::process::raise_descriptor_limit;
 use ztna_net::random::SystemRandom;
 use ztna_net::udp::Bind;
+use ztna_net::uds::{ListenError, LocalListener};
 use ztna_proxy::{Destination, Verdict};
 use ztna_session::{Dial, DialId};
 
@@ -32,6 +33,9 @@ pub enum StartError {
     /// What is kept on disk.
     #[error(transparent)]
     Keep(#[from] KeepError),
+    /// The socket for commands: where another connector has it, two would share a session.
+    #[error(transparent)]
+    Socket(#[from] ListenError),
     /// The data thread.
     #[error(transparent)]
     Plane(#[from] PlaneError),
@@ -47,7 +51,8 @@ impl Connector {
     /// Starts everything. The tunnel is off until somebody connects.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         raise_descriptor_limit();
-        let keep = Keep::open(&config.state_dir)?;
+        // Two with one session would look like a clone of the device, and end it.
+        let asked = LocalListener::bind(&Keep::open(&config.state_dir)?.socket())?;
         let (plane, events) =
             Plane::start(PlaneConfig { bind: bind(config.udp.bind), ..PlaneConfig::default() })?;
         let client = Client::start(config, plane.clone(), events)?;
@@ -55,13 +60,7 @@ impl Connector {
         let proxy = ProxyStatus { address: local.address(), password: local.secret().expose().clone() };
         let dialler = Doorman { client: client.clone(), dials: Arc::default() };
         let served = local.serve(dialler, plane.clone());
-        let (socket, asked) = (keep.socket(), (client.clone(), plane.clone(), proxy.clone()));
-        let answered = async move {
-            let (client, plane, proxy) = asked;
-            if let Err(error) = status::serve(&socket, client, plane, proxy).await {
-                tracing::warn!(%error, "`openztna status` will get no answer");
-            }
-        };
+        let answered = status::serve(asked, client.clone(), plane.clone(), proxy.clone());
         let tasks = vec![tokio::spawn(served), tokio::spawn(answered)];
         Ok(Self { client, proxy, plane, tasks })
     }

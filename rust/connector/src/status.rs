@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
-use ztna_net::uds::{self, ConnectError, ListenError, LocalListener};
+use ztna_net::uds::{self, ConnectError, LocalListener};
 use ztna_session::Snapshot;
 
 use crate::client::Client;
@@ -76,14 +76,8 @@ pub async fn ask(path: &Path, question: Question) -> Result<Status, AskError> {
     Ok(serde_json::from_slice(&answer)?)
 }
 
-/// Answers questions at `path` until the future is dropped.
-pub async fn serve(
-    path: &Path,
-    client: Client,
-    plane: PlaneHandle,
-    proxy: ProxyStatus,
-) -> Result<(), ListenError> {
-    let listener = LocalListener::bind(path)?;
+/// Answers questions until the future is dropped.
+pub async fn serve(listener: LocalListener, client: Client, plane: PlaneHandle, proxy: ProxyStatus) {
     loop {
         // Running out of descriptors passes; the next caller is served.
         let Ok((stream, _)) = listener.accept().await else { continue };
