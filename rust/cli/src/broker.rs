@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use ztna_broker::config::{LogFormat, LogLevel};
 use ztna_broker::{Broker, Config};
 
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::logging::{Form, Logging};
 use crate::stop::asked_to_stop;
 
@@ -46,10 +46,7 @@ pub(crate) async fn run(args: BrokerArgs, logging: &Logging, json: bool) -> Exit
     }
     let config = match Config::load(&args.config, std::env::vars()) {
         Ok(config) => config,
-        Err(error) => {
-            eprintln!("{error}");
-            return Exit::Usage;
-        }
+        Err(error) => return exit::misconfigured(&error, "broker"),
     };
     logging.begin_at(level(config.log.level), form(config.log.format));
     match args.command {

@@ -1,19 +1,24 @@
 //! `openztna connect` and its like: the connector in the foreground, and questions to one that runs.
 
 use std::path::PathBuf;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use clap::Args;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 use ztna_connector::client::SignInOptions;
 use ztna_connector::config::Config;
 use ztna_connector::keep::Keep;
 use ztna_connector::status::{AskError, Question, Status, ask};
-use ztna_connector::{Connector, Snapshot, State, Why};
+use ztna_connector::{Connector, Snapshot, StartError, State, Why};
 use ztna_model::{OrgString, Secret, secs};
+use ztna_net::uds::ListenError;
 
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
+use crate::progress::awaited;
 use crate::show;
+use crate::stop::asked_to_stop;
 
 /// Which connector is meant.
 #[derive(Clone, Debug, Args)]
@@ -35,6 +40,9 @@ pub(crate) struct ConnectArgs {
     /// Print the address of the sign-in page instead of opening a browser
     #[arg(long)]
     no_browser: bool,
+    /// Never ask for a sign-in: end with 3 where one is needed
+    #[arg(long)]
+    no_sign_in: bool,
     /// A single-use token that admits this device
     #[arg(long, value_name = "TOKEN", env = "OPENZTNA_ENROLMENT_TOKEN", hide_env_values = true)]
     enrolment_token: Option<String>,
@@ -53,14 +61,18 @@ pub(crate) async fn connect(args: ConnectArgs, json: bool) -> Exit {
         Ok(connector) => connector,
         Err(exit) => return exit,
     };
+    let mut stop = pin!(asked_to_stop());
     let mut snapshots = connector.client.snapshots();
-    if let Err(exit) = get_in(&connector, &args).await {
+    if let Err(exit) = get_in(&connector, &args, stop.as_mut()).await {
         return exit;
     }
     connector.client.connect().await;
     show::proxy(connector.proxy(), json);
-    let exit = follow(&mut snapshots, json).await;
+    let exit = follow(&mut snapshots, json, stop).await;
     connector.client.disconnect().await;
+    let is_off = |snapshot: &Snapshot| matches!(snapshot.state, State::Off | State::SignedOut { .. });
+    // The tunnel ends with this process in any case.
+    let _ = timeout(FAREWELL, snapshots.wait_for(is_off)).await;
     exit
 }
 
@@ -70,7 +82,7 @@ pub(crate) async fn sign_in(args: ConnectArgs, json: bool) -> Exit {
         Ok(connector) => connector,
         Err(exit) => return exit,
     };
-    let exit = get_in(&connector, &args).await.err().unwrap_or(Exit::Done);
+    let exit = get_in(&connector, &args, pin!(asked_to_stop())).await.err().unwrap_or(Exit::Done);
     show::status(&connector.status().await, json);
     connector.client.disconnect().await;
     exit
@@ -92,7 +104,7 @@ pub(crate) async fn sign_out(args: ConnectorArgs, json: bool) -> Exit {
             };
             connector.client.sign_out().await;
             // The broker is told if it can be reached; nothing here depends on it.
-            tokio::time::sleep(FAREWELL).await;
+            awaited("telling the organisation", tokio::time::sleep(FAREWELL)).await;
             show::status(&connector.status().await, json);
         }
         Err(error) => return failed(&error),
@@ -146,15 +158,28 @@ async fn question(config: &Config, what: Question) -> Result<Status, AskError> {
 }
 
 /// Signs in where nobody is signed in, and waits for how it goes.
-async fn get_in(connector: &Connector, args: &ConnectArgs) -> Result<(), Exit> {
+async fn get_in(
+    connector: &Connector,
+    args: &ConnectArgs,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+) -> Result<(), Exit> {
     let mut snapshots = connector.client.snapshots();
     if !matches!(snapshots.borrow_and_update().state, State::SignedOut { .. }) {
         return Ok(());
     }
+    if args.no_sign_in {
+        eprintln!("Nobody is signed in. Sign in with\n  openztna sign-in");
+        return Err(Exit::SignInNeeded);
+    }
+    let (opened, is_open) = oneshot::channel();
     let no_browser = args.no_browser;
-    let open_browser = Box::new(move |address: String| open_browser(&address, no_browser));
+    let open_browser = Box::new(move |address: String| {
+        let _ = opened.send(()); // who waits for it shows progress, no more
+        open_browser(&address, no_browser);
+    });
     let enrolment_token = args.enrolment_token.clone().map(Secret::new);
     connector.client.sign_in(SignInOptions { open_browser, enrolment_token }).await;
+    tokio::spawn(awaited("reaching the organisation", is_open));
     loop {
         tokio::select! {
             changed = snapshots.changed() => {
@@ -162,7 +187,7 @@ async fn get_in(connector: &Connector, args: &ConnectArgs) -> Result<(), Exit> {
                     return Err(Exit::Failed);
                 }
             }
-            _ = tokio::signal::ctrl_c() => return Err(Exit::Interrupted),
+            () = &mut stop => return Err(Exit::Interrupted),
         }
         match &snapshots.borrow_and_update().state {
             State::SigningIn => {}
@@ -183,8 +208,12 @@ async fn get_in(connector: &Connector, args: &ConnectArgs) -> Result<(), Exit> {
     }
 }
 
-/// Tells what changes until Ctrl-C, or until the session is over.
-async fn follow(snapshots: &mut watch::Receiver<Snapshot>, json: bool) -> Exit {
+/// Tells what changes until it is asked to stop, or until the session is over.
+async fn follow(
+    snapshots: &mut watch::Receiver<Snapshot>,
+    json: bool,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+) -> Exit {
     let mut told = None;
     loop {
         let snapshot = snapshots.borrow_and_update().clone();
@@ -202,7 +231,7 @@ async fn follow(snapshots: &mut watch::Receiver<Snapshot>, json: bool) -> Exit {
                     return Exit::Failed;
                 }
             }
-            _ = tokio::signal::ctrl_c() => return Exit::Done,
+            () = &mut stop => return Exit::Done,
         }
     }
 }
@@ -210,16 +239,21 @@ async fn follow(snapshots: &mut watch::Receiver<Snapshot>, json: bool) -> Exit {
 async fn start(args: &ConnectArgs) -> Result<Connector, Exit> {
     let mut config = load(&args.connector)?;
     config.org = args.org.clone().or(config.org);
-    Connector::start(&config).await.map_err(|error| failed(&error))
+    Connector::start(&config).await.map_err(|error| {
+        if let StartError::Socket(ListenError::Taken { .. }) = error {
+            eprintln!("the connector runs already: see `openztna status`, or end it first");
+            return Exit::Failed;
+        }
+        failed(&error)
+    })
 }
 
 fn load(args: &ConnectorArgs) -> Result<Config, Exit> {
     let mut config = match &args.config {
         None => Config::default(),
-        Some(path) => Config::load(path, std::env::vars()).map_err(|error| {
-            eprintln!("{error}");
-            Exit::Usage
-        })?,
+        Some(path) => {
+            Config::load(path, std::env::vars()).map_err(|error| exit::misconfigured(&error, "connect"))?
+        }
     };
     if let Some(dir) = &args.state_dir {
         config.state_dir.clone_from(dir);
@@ -253,7 +287,7 @@ fn open_browser(address: &str, print_only: bool) {
 impl ConnectArgs {
     const fn plain() -> Self {
         let connector = ConnectorArgs { config: None, state_dir: None };
-        Self { org: None, connector, no_browser: true, enrolment_token: None, print_default_config: false }
+        Self { org: None, connector, no_browser: true, no_sign_in: false, enrolment_token: None, print_default_config: false }
     }
 }
 

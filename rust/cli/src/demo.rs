@@ -114,9 +114,9 @@ async fn play(args: &DemoArgs, json: bool, dir: PathBuf) -> Exit {
     };
     let kept = tale.end();
     if args.attack {
-        after::attack(&stage, &ana).await;
+        after::attack(&stage).await;
     } else if args.keep {
-        after::keep(&stage, &ana).await;
+        after::keep(&stage).await;
     } else if !json {
         after::hint();
     }

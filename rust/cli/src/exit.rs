@@ -1,5 +1,7 @@
 use std::process::ExitCode;
 
+use ztna_net::settings::SettingsError;
+
 /// How the program ends. *Denied* is not *failed*: a script can tell "you may not" from "it did not work".
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Exit {
@@ -25,4 +27,13 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
     }
+}
+
+/// Says what is wrong with the configuration of `openztna COMMAND`.
+pub(crate) fn misconfigured(error: &SettingsError, command: &str) -> Exit {
+    eprintln!("{error}");
+    if let SettingsError::Unreadable { .. } = error {
+        eprintln!("`openztna {command} --print-default-config` prints one to begin with; `--config` says where it is");
+    }
+    Exit::Usage
 }

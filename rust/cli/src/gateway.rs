@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use ztna_gateway::status::{Source, Status, StatusError};
 use ztna_gateway::{Config, LogFormat, LogLevel};
 
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::logging::{Form, Logging};
 use crate::stop::asked_to_stop;
 
@@ -49,10 +49,7 @@ pub(crate) async fn run(args: GatewayArgs, logging: &Logging, json: bool) -> Exi
     }
     let config = match Config::load(&args.config, std::env::vars()) {
         Ok(config) => config,
-        Err(error) => {
-            eprintln!("{error}");
-            return Exit::Usage;
-        }
+        Err(error) => return exit::misconfigured(&error, "gateway"),
     };
     logging.begin_at(level(config.log.level), form(config.log.format));
     match args.command {

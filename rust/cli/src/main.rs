@@ -9,6 +9,7 @@ mod gateway; // what stands beside the applications
 mod admin; // what administrators ask
 mod exit; // how the program ends
 mod stop; // when
+mod progress; // what is waited for
 mod logging; // what is logged, and how
 mod table; // rows in columns
 

@@ -31,7 +31,9 @@ pub(crate) fn status(status: &Status, json: bool) {
         return print_json(status);
     }
     println!("{}", sentence(&status.snapshot));
-    resources(&status.snapshot.resources);
+    if !matches!(status.snapshot.state, State::SignedOut { .. } | State::SigningIn) {
+        resources(&status.snapshot.resources);
+    }
     for peer in &status.plane.peers {
         let heard = peer.heard_age.map_or("never heard".into(), |age| format!("heard {} s ago", age / 1_000));
         println!("gateway {}: {heard}, {} B in, {} B out", peer.gateway, peer.rx_bytes, peer.tx_bytes);
@@ -63,7 +65,10 @@ pub(crate) fn posture(snapshot: &Snapshot, json: bool) {
     table.print("Nothing is known about this device yet.");
     for fact in &snapshot.facts {
         let Some(advice) = posture::fix(fact.kind, fact.state) else { continue };
-        println!("\n{}", advice.sentence);
+        println!("\n{}: {}", posture::title(fact.kind), advice.sentence);
+        if !fact.why.is_empty() {
+            println!("  {}", fact.why);
+        }
         advice.steps.iter().for_each(|step| println!("  {step}"));
     }
 }

@@ -1,10 +1,9 @@
 //! What is left for the reader to try.
 
-use std::io::Write as _;
-
 use tokio::process::Command;
 
-use super::stage::{Connected, Stage};
+use super::stage::Stage;
+use super::story::Probe;
 use crate::stop::asked_to_stop;
 
 /// How to go on.
@@ -15,15 +14,14 @@ pub(super) fn hint() {
 }
 
 /// Lets everything run until Ctrl-C, and says how to use it.
-pub(super) async fn keep(stage: &Stage, ana: &Connected) {
-    print_uses(stage, ana).await;
+pub(super) async fn keep(stage: &Stage) {
+    print_uses(stage).await;
     println!("\n   Everything stays up until Ctrl-C.");
     asked_to_stop().await;
 }
 
-async fn print_uses(stage: &Stage, ana: &Connected) {
-    let binary =
-        std::env::current_exe().map_or_else(|_| "openztna".into(), |path| path.display().to_string());
+async fn print_uses(stage: &Stage) {
+    let binary = binary();
     let Ok(status) = stage.status("ana").await else { return };
     let (address, password) = (status.proxy.address, &status.proxy.password);
     let socket = stage.path("broker/admin.sock");
@@ -38,33 +36,48 @@ async fn print_uses(stage: &Stage, ana: &Connected) {
     println!("     {binary} admin --socket {socket} policies test ana wiki");
     println!("     {binary} admin --socket {socket} holds place person:Ana --reason 'I want to see it'");
     println!("     {binary} audit --socket {socket} verify");
-    println!("   Ana's password at {}/openid: {}", stage.org.org, stage.password.expose());
+    println!("   Sign another device in, as ana with {}:", stage.password.expose());
+    println!("     {binary} connect '{}' --state-dir {}", stage.org, stage.path("another"));
     if let Some(root) = stage.org.root {
-        println!("   A browser warns of that page's certificate: its authority is the demonstration's own,");
+        println!("   The browser warns of the page's certificate: its authority is the demonstration's own,");
         println!("   {root}, which connectors pin and no browser knows.");
     }
     println!("   All files: {}", stage.dir.display());
-    let _ = (std::io::stdout().flush(), &ana.application); // a reader that is gone reads nothing
 }
 
 /// Opens a shell with what Mallory has, and ends when it does.
-pub(super) async fn attack(stage: &Stage, ana: &Connected) {
-    print_uses(stage, ana).await;
+pub(super) async fn attack(stage: &Stage) {
+    if let Err(trouble) = stage.copy_disk("ana", "stolen") {
+        return println!("   There is nothing to attack with: {trouble}");
+    }
+    let gateway = Probe::of(stage).await.map(|probe| probe.to_string()).unwrap_or_default();
     let shell = std::env::var("SHELL").unwrap_or_else(|_| "/bin/sh".into());
-    let gateway = stage.gateway_status().await.map(|status| status.identity.wg_pub.to_string());
     println!(
-        "\n   You are Mallory. $STOLEN is Ana's disk: her device key and session. $ORG is her organisation,"
+        "\n   You are Mallory. In this shell, $STOLEN is a copy of Ana's disk: her device key and her session;"
     );
-    println!("   $GATEWAY_KEY the gateway's WireGuard key. Leave the shell to end everything.\n");
+    println!(
+        "   $ORG is her organisation, $GATEWAY the gateway's UDP port and key, $OPENZTNA this program. Try:"
+    );
+    println!("     $OPENZTNA connect \"$ORG\" --state-dir $STOLEN --no-browser   # be Ana's laptop");
+    println!("     curl -k ${{ORG%#*}}/.well-known/openztna                      # what strangers are told");
+    println!("     curl -k -X POST ${{ORG%#*}}/v1/token -d grant_type=refresh_token \\");
+    println!(
+        "       -d refresh_token=$(sed -n 's/.*\"refresh\": \"\\(.*\\)\".*/\\1/p' $STOLEN/session.json)"
+    );
+    println!("   Leave the shell to end everything.\n");
     let child = Command::new(shell)
         .current_dir(&stage.dir)
-        .env("STOLEN", stage.path("ana"))
+        .env("STOLEN", stage.path("stolen"))
         .env("ORG", stage.org.to_string())
-        .env("GATEWAY_KEY", gateway.unwrap_or_default())
-        .env("OPENZTNA", std::env::current_exe().unwrap_or_default())
+        .env("GATEWAY", gateway)
+        .env("OPENZTNA", binary())
         .status()
         .await;
     if let Err(error) = child {
         println!("   There is no shell: {error}");
     }
+}
+
+fn binary() -> String {
+    std::env::current_exe().map_or_else(|_| "openztna".into(), |path| path.display().to_string())
 }

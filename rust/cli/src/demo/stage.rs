@@ -8,6 +8,7 @@
 //!                                        openztna demo-app wiki, payroll, ledger
 //! ```
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -146,6 +147,22 @@ impl Stage {
     async fn question(&self, name: &str, question: Question) -> Result<Status, Trouble> {
         let socket = self.dir.join(name).join("connector.sock");
         ask(&socket, question).await.while_doing(&format!("asking the connector of {name}"))
+    }
+
+    /// Copies all files of a device's directory, as a thief would who has the disk.
+    pub(crate) fn copy_disk(&self, from: &str, to: &str) -> Result<(), Trouble> {
+        let (from, to) = (self.dir.join(from), self.dir.join(to));
+        let doing = "copying a disk";
+        let _ = fs::remove_dir_all(&to); // it may not be there
+        ztna_net::fs::create_private_dir(&to).while_doing(doing)?;
+        for entry in fs::read_dir(from).while_doing(doing)? {
+            let entry = entry.while_doing(doing)?;
+            let is_lock = entry.path().extension().is_some_and(|extension| extension == "lock");
+            if entry.file_type().while_doing(doing)?.is_file() && !is_lock {
+                fs::copy(entry.path(), to.join(entry.file_name())).while_doing(doing)?;
+            }
+        }
+        Ok(())
     }
 
     /// A path in the stage's directory, as text.
@@ -310,7 +327,7 @@ pub(crate) fn quoted(path: &Path) -> String {
 }
 
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), Trouble> {
-    std::fs::write(path, text).while_doing(&format!("writing {}", path.display()))
+    fs::write(path, text).while_doing(&format!("writing {}", path.display()))
 }
 
 /// A port that was free a moment ago: the broker's address has to be known before it starts.

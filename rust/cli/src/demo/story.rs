@@ -6,6 +6,7 @@ use super::tale::Tale;
 use super::trouble::Trouble;
 
 mod dark; // nobody sees the gateway
+pub(super) use dark::Probe;
 mod sign_in; // Ana comes in
 mod reach; // what she reaches, and what she never hears of
 mod steal; // Mallory has what was hers

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -82,14 +83,14 @@ impl Sockets {
 }
 
 /// Somebody who sends datagrams to the gateway's port.
-pub(super) struct Probe {
+pub(crate) struct Probe {
     socket: UdpSocket,
     gateway: SocketAddr,
     key: WgPublic,
 }
 
 impl Probe {
-    pub(super) async fn of(stage: &Stage) -> Result<Self, Trouble> {
+    pub(crate) async fn of(stage: &Stage) -> Result<Self, Trouble> {
         let doing = "looking for the gateway's port";
         let status = stage.gateway_status().await?;
         let carriers = match status.source {
@@ -102,7 +103,7 @@ impl Probe {
     }
 
     /// A valid first message of a handshake (WireGuard, 5.4.2), by a key that the gateway does not know.
-    pub(super) fn initiation(&self) -> Result<Vec<u8>, Trouble> {
+    pub(crate) fn initiation(&self) -> Result<Vec<u8>, Trouble> {
         let doing = "making a WireGuard initiation";
         let secret = StaticSecret::from(SystemRandom::new().array::<32>());
         let mut tunnel = Tunn::new(secret, PublicKey::from(self.key.0), None, None, 7, None);
@@ -117,7 +118,7 @@ impl Probe {
     }
 
     /// Sends these, and counts the bytes that come back within the time.
-    pub(super) async fn send(&self, datagrams: &[Vec<u8>], within: Duration) -> Result<usize, Trouble> {
+    pub(crate) async fn send(&self, datagrams: &[Vec<u8>], within: Duration) -> Result<usize, Trouble> {
         let doing = "sending a datagram to the gateway";
         for datagram in datagrams {
             self.socket.send_to(datagram, self.gateway).await.while_doing(doing)?;
@@ -128,6 +129,12 @@ impl Probe {
             back += length.max(1); // an empty answer is an answer
         }
         Ok(back)
+    }
+}
+
+impl Display for Probe {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.gateway, self.key)
     }
 }
 

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 
 use reqwest::Method;
 use ztna_api::admin::{Op, Site};
@@ -260,23 +259,10 @@ async fn asleep(tale: &mut Tale, stage: &Stage, mut ana: Connected) -> Result<()
 
 /// A connector with a copy of all that lies in Ana's directory.
 async fn mallory(stage: &Stage) -> Result<Process, Trouble> {
-    let (from, to) = (stage.dir.join("ana"), stage.dir.join("mallory"));
-    copy(&from, &to).while_doing("copying Ana's disk")?;
+    stage.copy_disk("ana", "mallory")?;
     write(&stage.dir.join("mallory.toml"), &stage.connector_config("mallory", "Ana's laptop"))?;
     let (org, config) = (stage.org.to_string(), stage.path("mallory.toml"));
     Process::start("mallory", &stage.dir, &["connect", &org, "--config", &config, "--no-browser"]).await
-}
-
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    let _ = std::fs::remove_dir_all(to); // it may not be there
-    ztna_net::fs::create_private_dir(to).map_err(std::io::Error::other)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
-        }
-    }
-    Ok(())
 }
 
 const SCANNED: usize = 60;
