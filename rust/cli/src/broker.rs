@@ -46,7 +46,7 @@ pub(crate) async fn run(args: BrokerArgs, logging: &Logging, json: bool) -> Exit
     }
     let config = match Config::load(&args.config, std::env::vars()) {
         Ok(config) => config,
-        Err(error) => return exit::misconfigured(&error, "broker"),
+        Err(error) => return exit::misconfigured(&error, &args.config, "broker"),
     };
     logging.begin_at(level(config.log.level), form(config.log.format));
     match args.command {

@@ -251,9 +251,8 @@ async fn start(args: &ConnectArgs) -> Result<Connector, Exit> {
 fn load(args: &ConnectorArgs) -> Result<Config, Exit> {
     let mut config = match &args.config {
         None => Config::default(),
-        Some(path) => {
-            Config::load(path, std::env::vars()).map_err(|error| exit::misconfigured(&error, "connect"))?
-        }
+        Some(path) => Config::load(path, std::env::vars())
+            .map_err(|error| exit::misconfigured(&error, path, "connect"))?,
     };
     if let Some(dir) = &args.state_dir {
         config.state_dir.clone_from(dir);
@@ -287,7 +286,14 @@ fn open_browser(address: &str, print_only: bool) {
 impl ConnectArgs {
     const fn plain() -> Self {
         let connector = ConnectorArgs { config: None, state_dir: None };
-        Self { org: None, connector, no_browser: true, no_sign_in: false, enrolment_token: None, print_default_config: false }
+        Self {
+            org: None,
+            connector,
+            no_browser: true,
+            no_sign_in: false,
+            enrolment_token: None,
+            print_default_config: false,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
+use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
-
-use ztna_net::settings::SettingsError;
 
 /// How the program ends. *Denied* is not *failed*: a script can tell "you may not" from "it did not work".
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,11 +29,13 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Says what is wrong with the configuration of `openztna COMMAND`.
-pub(crate) fn misconfigured(error: &SettingsError, command: &str) -> Exit {
+/// Says what is wrong with the configuration of `openztna COMMAND` at `path`, and where to begin if there is none.
+pub(crate) fn misconfigured(error: &dyn Error, path: &Path, command: &str) -> Exit {
     eprintln!("{error}");
-    if let SettingsError::Unreadable { .. } = error {
-        eprintln!("`openztna {command} --print-default-config` prints one to begin with; `--config` says where it is");
+    if !path.exists() {
+        eprintln!(
+            "--config names another file; `openztna {command} --print-default-config` prints one to begin with"
+        );
     }
     Exit::Usage
 }

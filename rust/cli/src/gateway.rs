@@ -49,7 +49,7 @@ pub(crate) async fn run(args: GatewayArgs, logging: &Logging, json: bool) -> Exi
     }
     let config = match Config::load(&args.config, std::env::vars()) {
         Ok(config) => config,
-        Err(error) => return exit::misconfigured(&error, "gateway"),
+        Err(error) => return exit::misconfigured(&error, &args.config, "gateway"),
     };
     logging.begin_at(level(config.log.level), form(config.log.format));
     match args.command {

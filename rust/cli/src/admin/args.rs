@@ -241,7 +241,7 @@ pub(crate) enum Resources {
         /// tcp, udp or icmp-echo
         #[arg(long, default_value = "tcp")]
         protocol: Protocol,
-        /// What the gateway dials instead: name[:port] or address[:port]
+        /// What the gateway dials instead: `name[:port]` or `address[:port]`
         #[arg(long)]
         target: Option<Target>,
         /// What people call it

@@ -44,7 +44,7 @@ enum AuditCommand {
     Check {
         /// The exported log
         file: PathBuf,
-        /// The organisation: https://acme.example, perhaps with # and the root's hash
+        /// The organisation: `https://acme.example`, perhaps with # and the root's hash
         #[arg(long)]
         org: OrgString,
         /// Whose chain it is
