@@ -33,7 +33,7 @@ pub(crate) struct ConnectorArgs {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConnectArgs {
-    /// The organisation: https://acme.example, perhaps with # and the root's hash
+    /// The organisation: `https://acme.example`, perhaps with # and the root's hash
     org: Option<OrgString>,
     #[command(flatten)]
     connector: ConnectorArgs,
