@@ -7,6 +7,7 @@ use ztna_api::admin::{Answer, Invited, Op};
 use ztna_broker::admin::{self, Client, LocalAnswer, LocalOp};
 
 use crate::exit::Exit;
+use crate::progress::awaited;
 
 mod args; // the command line
 pub(crate) use args::{AdminArgs, SocketArgs};
@@ -59,11 +60,11 @@ pub(crate) async fn run(args: AdminArgs, json: bool) -> Exit {
 async fn answered(args: AdminArgs, json: bool) -> Result<Exit, CallError> {
     let mut broker = Client::connect(&args.socket.path).await?;
     match args.command.into_ask(&mut broker).await? {
-        Ask::Decision(op) => Ok(print::answer(&broker.ask(op).await?, json)),
-        Ask::Own(op) => Ok(own::answer(&broker.ask_local(op).await?, json)),
+        Ask::Decision(op) => Ok(print::answer(&awaited(ANSWER, broker.ask(op)).await?, json)),
+        Ask::Own(op) => Ok(own::answer(&awaited(ANSWER, broker.ask_local(op)).await?, json)),
         Ask::Account(op) => {
             check_groups(&mut broker, &op).await?;
-            let answer = broker.ask_local(op.clone()).await?;
+            let answer = awaited(ANSWER, broker.ask_local(op.clone())).await?;
             invite(&mut broker, op, &answer).await?;
             Ok(own::answer(&answer, json))
         }
@@ -94,3 +95,6 @@ async fn invite(broker: &mut Client, op: LocalOp, answer: &LocalAnswer) -> Resul
     }
     Ok(())
 }
+
+/// What is waited for.
+const ANSWER: &str = "waiting for the broker";

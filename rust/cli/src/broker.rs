@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use ztna_broker::config::{LogFormat, LogLevel};
 use ztna_broker::{Broker, Config};
 
 use crate::exit::{self, Exit};
-use crate::logging::{Form, Logging};
+use crate::logging::Logging;
+use crate::progress::awaited;
 use crate::stop::asked_to_stop;
 
 /// Serve an organisation: sign-ins, devices, decisions, audit log
@@ -48,7 +48,7 @@ pub(crate) async fn run(args: BrokerArgs, logging: &Logging, json: bool) -> Exit
         Ok(config) => config,
         Err(error) => return exit::misconfigured(&error, &args.config, "broker"),
     };
-    logging.begin_at(level(config.log.level), form(config.log.format));
+    logging.begin_as(config.log);
     match args.command {
         Some(BrokerCommand::Restore { file }) => restore(&config, &file).await,
         None => serve(config, json).await,
@@ -75,7 +75,7 @@ async fn serve(config: Config, json: bool) -> Exit {
 }
 
 async fn restore(config: &Config, file: &std::path::Path) -> Exit {
-    match ztna_broker::restore(config, file).await {
+    match awaited("verifying the back-up", ztna_broker::restore(config, file)).await {
         Ok(restored) => {
             println!("Restored. Everybody signs in again; gateways come back by themselves.");
             if let Some(replaced) = restored.replaced {
@@ -87,22 +87,5 @@ async fn restore(config: &Config, file: &std::path::Path) -> Exit {
             eprintln!("nothing was restored: {error}");
             Exit::Failed
         }
-    }
-}
-
-const fn level(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
-    }
-}
-
-const fn form(format: LogFormat) -> Form {
-    match format {
-        LogFormat::Text => Form::Text,
-        LogFormat::Json => Form::Json,
     }
 }

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use ztna_gateway::status::{Source, Status, StatusError};
-use ztna_gateway::{Config, LogFormat, LogLevel};
+use ztna_gateway::Config;
 
 use crate::exit::{self, Exit};
-use crate::logging::{Form, Logging};
+use crate::logging::Logging;
+use crate::progress::awaited;
 use crate::stop::asked_to_stop;
 
 /// Stand beside applications: dial out to the broker, and let through what it grants
@@ -51,7 +52,7 @@ pub(crate) async fn run(args: GatewayArgs, logging: &Logging, json: bool) -> Exi
         Ok(config) => config,
         Err(error) => return exit::misconfigured(&error, &args.config, "gateway"),
     };
-    logging.begin_at(level(config.log.level), form(config.log.format));
+    logging.begin_as(config.log);
     match args.command {
         Some(GatewayCommand::Enrol { token }) => enrol(&config.state_dir, token, json).await,
         Some(GatewayCommand::Status) => status(&config.state_dir, json).await,
@@ -73,7 +74,7 @@ async fn enrol(state_dir: &Path, token: Option<String>, json: bool) -> Exit {
             return Exit::Usage;
         }
     };
-    match ztna_gateway::enrol(token.trim(), state_dir).await {
+    match awaited("enrolling at the broker", ztna_gateway::enrol(token.trim(), state_dir)).await {
         Ok(enrolled) if json => {
             let ztna_gateway::Enrolled { org, gateway, site } = enrolled;
             println!("{}", serde_json::json!({ "org": org.to_string(), "gateway": gateway, "site": site }));
@@ -134,21 +135,4 @@ fn print_status(status: &Status) {
     println!("  flows     {} with {} KiB of buffers", plane.flows, plane.buffered / 1024);
     println!("  offloads  {}", plane.offloads);
     plane.denied.iter().for_each(|(reason, count)| println!("  denied    {count} packets: {reason}"));
-}
-
-const fn level(level: LogLevel) -> &'static str {
-    match level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
-    }
-}
-
-const fn form(format: LogFormat) -> Form {
-    match format {
-        LogFormat::Text => Form::Text,
-        LogFormat::Json => Form::Json,
-    }
 }

@@ -8,6 +8,7 @@ use ztna_model::OrgString;
 
 use super::{CallError, SocketArgs, own};
 use crate::exit::Exit;
+use crate::progress::awaited;
 
 mod check; // a log that was exported
 
@@ -82,11 +83,15 @@ async fn answered(args: AuditArgs, json: bool) -> Result<Exit, CallError> {
         AuditCommand::Check { .. } => return Ok(Exit::Usage), // it needs no broker's socket: see above
         AuditCommand::Erase { text } => LocalOp::AuditErase { text },
         AuditCommand::Export { writer, to } => {
-            export(&mut broker, writer, to.as_deref()).await?;
+            let exported = export(&mut broker, writer, to.as_deref());
+            match to {
+                Some(_) => awaited("writing the log down", exported).await?,
+                None => exported.await?, // its lines show that it goes on
+            }
             return Ok(Exit::Done);
         }
     };
-    Ok(own::answer(&broker.ask_local(op).await?, json))
+    Ok(own::answer(&awaited(super::ANSWER, broker.ask_local(op)).await?, json))
 }
 
 /// Writes part after part, so that a log of any length passes.

@@ -8,6 +8,7 @@ use ztna_net::tls::{self, Alpn, Trust};
 
 use super::{CallError, read};
 use crate::exit::Exit;
+use crate::progress::awaited;
 
 /// Checks an exported log against the keys that the organisation publishes under its root.
 pub(super) async fn run(
@@ -18,7 +19,8 @@ pub(super) async fn run(
 ) -> Result<Exit, CallError> {
     let text = read(file)?;
     let witness = witness.map(read).transpose()?;
-    let keys = published(org).await.map_err(CallError::NotFound)?;
+    let keys =
+        awaited("asking the organisation for its keys", published(org)).await.map_err(CallError::NotFound)?;
     let keys: Vec<PublicKey> = keys.of(KeyUse::Audit).map(|key| key.jwk).collect();
     let log = Log { org: &org.org, writer, keys: &keys };
     match verify_export(&text, log, witness.as_deref()) {
