@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ztna_api::device::{FromDevice, Hello, NeedNonces, Nonces, Position, Reachable, ToDevice};
-use ztna_model::{Carrier, DeviceId, Fact, SessionId, Time, WallTime, minutes};
+use ztna_model::{Carrier, DeviceId, Fact, LinkId, SessionId, Time, WallTime, minutes};
 
 use crate::input::{DeviceOpened, StreamId};
 use crate::nonce::{Purpose, StreamSalt};
@@ -60,6 +60,8 @@ struct Life {
     active: Option<WallTime>,
     due: Option<Time>,
     asks: Asks,
+    /// The link on which the device has spoken since it was welcomed: its hello is never repeated.
+    spoken: Option<LinkId>,
 }
 
 /// Requests in the last while: a bucket that leaks.
@@ -206,6 +208,9 @@ impl Pdp {
     pub(crate) fn device_says(&mut self, stream: StreamId, frame: FromDevice) {
         let Some(known) = self.devices.streams.get(&stream) else { return };
         let (sid, welcomed) = (known.sid, known.phase == Phase::Welcomed);
+        if welcomed {
+            self.has_spoken(sid);
+        }
         match frame {
             FromDevice::Hello(hello) => self.hello(stream, hello),
             FromDevice::Mine(mine) => self.mine(stream, mine),

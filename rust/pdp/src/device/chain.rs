@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use ztna_api::device::{Hello, IsYours, Mine, Notice, NoticeEvent};
 use ztna_api::discovery::Versions;
-use ztna_model::{EndReason, SessionId, secs};
+use ztna_model::{EndReason, LinkId, SessionId, secs};
 
 use super::Phase;
 use crate::input::StreamId;
@@ -24,10 +24,12 @@ enum Fits {
 }
 
 impl Fits {
-    fn of(links: Option<&Links>, hello: &Hello) -> Self {
+    /// `spoken` is the link on which something was said since its welcome: whoever said it has no hello to repeat.
+    fn of(links: Option<&Links>, spoken: Option<LinkId>, hello: &Hello) -> Self {
         let Some(links) = links else { return Self::First };
         let follows = hello.prev == Some(links.current) && hello.next != links.current;
-        let repeats = hello.next == links.current && hello.prev == links.prev;
+        let repeats =
+            hello.next == links.current && hello.prev == links.prev && spoken != Some(links.current);
         if follows || repeats { Self::Follows } else { Self::Cloned }
     }
 }
@@ -42,7 +44,8 @@ impl Pdp {
         if !silent || hello.org != self.rows.org || Versions::OURS.agree(hello.versions).is_none() {
             return self.close_stream(stream);
         }
-        match Fits::of(session.links.as_ref(), &hello) {
+        let spoken = self.devices.lives.get(&sid).and_then(|life| life.spoken);
+        match Fits::of(session.links.as_ref(), spoken, &hello) {
             Fits::Cloned => self.cloned(sid),
             Fits::First => {
                 self.replace_stream(sid);
@@ -50,6 +53,12 @@ impl Pdp {
             }
             Fits::Follows => self.claim(stream, sid, hello),
         }
+    }
+
+    /// The device speaks on a stream that was welcomed, so its link has arrived there.
+    pub(super) fn has_spoken(&mut self, sid: SessionId) {
+        let links = self.rows.sessions.get(&sid).and_then(|session| session.links);
+        self.devices.lives.entry(sid).or_default().spoken = links.map(|links| links.current);
     }
 
     /// A stream wants to be the session's one: the current one is asked, if there is one.
@@ -150,8 +159,6 @@ const PATIENCE: Duration = secs(5);
 
 #[cfg(test)]
 mod tests {
-    use ztna_model::LinkId;
-
     use super::*;
 
     #[test]
@@ -167,17 +174,20 @@ mod tests {
         };
         let links = Links { prev: Some(link(1)), current: link(2) };
         let rows = [
-            ("a session's first", None, hello(None, 1), Fits::First),
-            ("the next", Some(links), hello(Some(2), 3), Fits::Follows),
-            ("a retry", Some(links), hello(Some(1), 2), Fits::Follows),
-            ("another successor of the one before", Some(links), hello(Some(1), 3), Fits::Cloned),
-            ("an old state, woken", Some(links), hello(Some(9), 1), Fits::Cloned),
-            ("one that begins anew", Some(links), hello(None, 3), Fits::Cloned),
-            ("one that follows itself", Some(links), hello(Some(2), 2), Fits::Cloned),
-            ("an unknown one", Some(links), hello(Some(7), 8), Fits::Cloned),
+            ("a session's first", None, None, hello(None, 1), Fits::First),
+            ("the next", Some(links), None, hello(Some(2), 3), Fits::Follows),
+            ("a retry", Some(links), None, hello(Some(1), 2), Fits::Follows),
+            ("the next, after a word", Some(links), Some(2), hello(Some(2), 3), Fits::Follows),
+            ("a retry, after a word on the one before", Some(links), Some(1), hello(Some(1), 2), Fits::Follows),
+            ("a repetition, after a word", Some(links), Some(2), hello(Some(1), 2), Fits::Cloned),
+            ("another successor of the one before", Some(links), None, hello(Some(1), 3), Fits::Cloned),
+            ("an old state, woken", Some(links), None, hello(Some(9), 1), Fits::Cloned),
+            ("one that begins anew", Some(links), None, hello(None, 3), Fits::Cloned),
+            ("one that follows itself", Some(links), None, hello(Some(2), 2), Fits::Cloned),
+            ("an unknown one", Some(links), None, hello(Some(7), 8), Fits::Cloned),
         ];
-        for (name, links, hello, expected) in rows {
-            assert_eq!(Fits::of(links.as_ref(), &hello), expected, "{name}");
+        for (name, links, spoken, hello, expected) in rows {
+            assert_eq!(Fits::of(links.as_ref(), spoken.map(link), &hello), expected, "{name}");
         }
     }
 }

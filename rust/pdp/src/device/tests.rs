@@ -123,6 +123,20 @@ fn c05_p3_5_a_thief_is_seen_while_the_device_is_awake() {
 }
 
 #[test]
+fn c05_p3_5_a_thief_who_repeats_the_device_s_own_hello_is_seen() {
+    for asleep in [false, true] {
+        let (mut bench, _) = Bench::new();
+        let device = bench.ready("ana"); // on its first stream, whose hello follows none
+        if asleep {
+            bench.handle(Input::DeviceClosed(device.stream));
+        }
+        let stream = bench.open(&device).unwrap(); // with the stolen key
+        bench.hello(stream, None, device.link.unwrap());
+        assert!(is_over(&bench, &device, EndReason::Cloned), "asleep: {asleep}");
+    }
+}
+
+#[test]
 fn c05_p3_5_a_thief_is_seen_when_a_sleeping_device_wakes() {
     let (mut bench, _) = Bench::new();
     let mut device = bench.ready("ana");
