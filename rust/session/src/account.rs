@@ -46,8 +46,9 @@ impl Links {
         self.prev = self.next.take();
     }
 
-    /// Whether `link` is this device's own: the one being opened, or the one just welcomed.
+    /// Whether `link` is one that this device is opening a stream with. The one that was welcomed is not: who says that
+    /// link's hello again is somebody else.
     pub(crate) fn are(&self, link: LinkId) -> bool {
-        self.next == Some(link) || self.prev == Some(link)
+        self.next == Some(link)
     }
 }
