@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ztna_api::gateway::{Beat, FromGateway, Hello, ToGateway};
+use ztna_api::gateway::{Beat, FromGateway, ToGateway};
 use ztna_model::{Carrier, GatewayId, RunId, Time, WgPublic, secs};
 
 use crate::input::StreamId;
@@ -85,14 +85,21 @@ impl Pdp {
 
     pub(crate) fn gateway_says(&mut self, stream: StreamId, frame: FromGateway) {
         let Some(gateway) = self.gateways.of_stream(stream) else { return };
-        if let FromGateway::Hello(hello) = frame {
-            return self.gateway_hello(gateway, stream, hello);
-        }
         if self.gateways.run(&gateway).is_none() {
-            return self.drop_gateway(stream); // it speaks before its hello
+            return match frame {
+                FromGateway::Hello(hello) => self.gateway_hello(gateway, stream, hello),
+                FromGateway::Beat(_)
+                | FromGateway::Held(_)
+                | FromGateway::Declined(_)
+                | FromGateway::Renew(_)
+                | FromGateway::Ended(_)
+                | FromGateway::FloorHeld(_)
+                | FromGateway::Reachable(_) => self.drop_gateway(stream), // it speaks before its hello
+            };
         }
         match frame {
-            FromGateway::Hello(Hello { .. }) => {}
+            // Each costs a list, floors and a row of the log: one is enough.
+            FromGateway::Hello(_) => self.drop_gateway(stream),
             FromGateway::Beat(beat) => self.beat(&gateway, beat),
             FromGateway::Held(held) => self.lease_held(&gateway, held.lease),
             FromGateway::Declined(declined) => self.lease_declined(&gateway, declined),
