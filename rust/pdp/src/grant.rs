@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ztna_api::device::{Granted, Refused};
 use ztna_model::{
-    Decision, DenyReason, Fix, GatewayId, Grant, Lease, LeaseId, Match, ResourceId, SessionId, Time,
+    Decision, DenyReason, Fix, GatewayId, Grant, Lease, LeaseId, Match, ResourceId, SessionId, Time, millis,
 };
 
 use crate::input::StreamId;
@@ -123,6 +123,12 @@ impl Grants {
         self.lives.get(id).is_some_and(|life| life.phase == Phase::Held)
     }
 
+    /// Whether it was signed a moment ago, so that to sign it again would be work for nothing.
+    pub(crate) fn is_fresh(&self, id: &LeaseId, now: Time) -> bool {
+        let signed = self.lives.get(id).and_then(|life| life.signed);
+        signed.is_some_and(|signed| now.since(signed.heard) < MOMENT.min(signed.ttl / 16))
+    }
+
     pub(crate) fn is_recording(&self, id: &LeaseId) -> bool {
         self.lives.get(id).is_some_and(|life| life.phase == Phase::Recording)
     }
@@ -219,6 +225,9 @@ fn fixes_for(reason: DenyReason) -> Vec<Fix> {
     let passes = matches!(reason, DenyReason::GatewayAway | DenyReason::Fault | DenyReason::Restarted);
     if passes { vec![Fix::Retry] } else { Vec::new() }
 }
+
+/// Much less than the time after which a gateway asks again, at most.
+const MOMENT: Duration = millis(500);
 
 #[cfg(test)]
 mod tests;

@@ -73,6 +73,9 @@ impl Pdp {
     pub(super) fn renew(&mut self, gateway: &GatewayId, stream: StreamId, leases: Vec<LeaseId>) {
         let mut renewed = Vec::new();
         for lease in leases.into_iter().take(MOST_RENEWALS) {
+            if self.grants.is_fresh(&lease, self.clock.boot()) {
+                continue; // asked for over and over: the answer is on its way
+            }
             if !self.theirs(gateway, lease) {
                 self.tell_gateway(stream, Over { lease, reason: DenyReason::Revoked });
                 continue;

@@ -161,6 +161,62 @@ fn p5_5_a_lease_that_ends_at_the_gateway_is_over_everywhere() {
 }
 
 #[test]
+fn e01_no_gateway_speaks_for_leases_of_another() {
+    let (mut bench, mut one, two) = two_gateways();
+    let device = bench.ready("ana");
+    let lease = bench.granted(&device, &mut one, "wiki.demo").lease;
+    bench.tell(&two, gateway::Ended { lease, reason: DenyReason::Silent });
+    bench.tell(&two, gateway::Declined { lease: Some(lease), code: LeaseError::BelowFloor });
+    bench.after(secs(1));
+    let renew = gateway::Renew { beat: bench.beat_of(&two), leases: vec![lease] };
+    bench.tell(&two, renew);
+    let frames = bench.gate_frames(&two);
+    assert!(frames.iter().any(|frame| matches!(frame, ToGateway::Over(over) if over.lease == lease)));
+    assert!(!frames.iter().any(|frame| matches!(frame, ToGateway::Renewed(_))), "{frames:?}");
+    assert!(bench.stored.leases.contains_key(&lease) && bench.over(&device).is_empty());
+}
+
+#[test]
+fn h01_a_gateway_that_asks_for_one_lease_a_thousand_times_gets_it_once() {
+    let (mut bench, mut gate) = Bench::new();
+    let device = bench.ready("ana");
+    let lease = bench.granted(&device, &mut gate, "wiki.demo").lease;
+    bench.after(secs(1));
+    bench.gate_frames(&gate);
+    for _ in 0..10 {
+        let renew = gateway::Renew { beat: bench.beat_of(&gate), leases: vec![lease; 100] };
+        bench.tell(&gate, renew);
+    }
+    let renewed = |frame: &ToGateway| match frame {
+        ToGateway::Renewed(renewed) => renewed.leases.len(),
+        _ => 0,
+    };
+    assert_eq!(bench.gate_frames(&gate).iter().map(renewed).sum::<usize>(), 1);
+    bench.after(secs(1));
+    bench.renew_all(&mut gate);
+    assert_eq!(bench.pdp.grants.renewals(), 2, "and again when it is due");
+}
+
+#[test]
+fn h01_a_gateway_that_says_hello_twice_is_cut() {
+    let (mut bench, gate) = Bench::new();
+    let wg_pub = ztna_model::WgPublic([5; 32]);
+    let statement =
+        gateway::Statement { org: crate::testing::org(), gw: gate.id.clone(), run: gate.run, wg_pub };
+    let hello = gateway::Hello {
+        org: crate::testing::org(),
+        versions: ztna_api::discovery::Versions::OURS,
+        beat: bench.beat_of(&gate),
+        wg_pub,
+        statement: statement.sign(&gate.key, Vec::new()).unwrap(),
+        carriers: vec![],
+        software: String::new(),
+    };
+    bench.tell(&gate, hello);
+    assert!(bench.is_closed(gate.stream));
+}
+
+#[test]
 fn p5_12_a_gateway_comes_with_its_own_key_or_not_at_all() {
     let (mut bench, gate) = Bench::new();
     let open = |bench: &mut Bench, gateway: &str, key| {
