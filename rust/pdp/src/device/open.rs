@@ -12,7 +12,7 @@ use crate::ledger::{Change, Outcome};
 use crate::output::Output;
 use crate::pdp::Pdp;
 use crate::refusal::refusal;
-use crate::rows::{Device, DeviceState, Links, Session, TokenKind};
+use crate::rows::{Device, DeviceState, Links, Session};
 use crate::timers::Timer;
 
 impl Pdp {
@@ -35,19 +35,12 @@ impl Pdp {
         self.check_proof(&opened.proof)?;
         let token = self.live_token(&opened.token, &opened.proof.jkt)?;
         let too_many = self.devices.streams.values().filter(|stream| stream.sid == token.sid).count();
-        match token.kind {
-            TokenKind::Refresh { .. } => {
-                Err(refusal(TokenErrorCode::InvalidToken, "this is no access token"))
-            }
-            TokenKind::Access if too_many >= MOST_STREAMS => {
-                Err(refusal(TokenErrorCode::SlowDown, "the session has too many streams"))
-            }
-            TokenKind::Access => {
-                let mut change = Change::default();
-                self.follow(token.sid, token.generation, &mut change);
-                Ok((token.sid, change))
-            }
+        if too_many >= MOST_STREAMS {
+            return Err(refusal(TokenErrorCode::SlowDown, "the session has too many streams"));
         }
+        let mut change = Change::default();
+        self.follow(token.sid, token.generation, &mut change);
+        Ok((token.sid, change))
     }
 
     fn stream_claimed(

@@ -31,11 +31,14 @@ impl Pdp {
         change.claim(ClaimKind::Jti, jti(proof), self.clock.wall() + NONCE_LIFE + minutes(2));
     }
 
-    /// The token, if it is known, not too old, bound to the key that proved itself, and of a live session.
+    /// The access token, if it is known, not too old, bound to the key that proved itself, and of a live session.
     pub(crate) fn live_token(&self, token: &Secret<String>, jkt: &Jkt) -> Result<Token, TokenError> {
         let invalid = |sentence| refusal(TokenErrorCode::InvalidToken, sentence);
         let row = self.rows.tokens.get(&TokenHash::of(token.expose()));
         let row = row.ok_or_else(|| invalid("the token is not known"))?;
+        if row.kind != TokenKind::Access {
+            return Err(invalid("this is no access token"));
+        }
         if row.jkt != *jkt {
             return Err(invalid("the token is bound to another key"));
         }

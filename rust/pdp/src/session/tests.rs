@@ -295,6 +295,8 @@ fn a07_a_stolen_access_token_opens_nothing_without_its_key() {
 fn p3_7_signing_out_ends_the_session_and_voids_no_other() {
     let (mut bench, _) = Bench::new();
     let device = bench.ready("ana");
+    let refused = bench.sign_out(&device.tokens.refresh_token, &device.key).unwrap_err();
+    assert_eq!(refused.error, TokenErrorCode::InvalidToken, "a refresh token opens nothing");
     bench.sign_out(&device.tokens.access_token, &device.key).unwrap();
     assert!(!bench.session(&device.tokens.sid).is_live());
     assert!(bench.stored.tokens.is_empty());
