@@ -178,7 +178,7 @@ mod tests {
             ("the next", Some(links), None, hello(Some(2), 3), Fits::Follows),
             ("a retry", Some(links), None, hello(Some(1), 2), Fits::Follows),
             ("the next, after a word", Some(links), Some(2), hello(Some(2), 3), Fits::Follows),
-            ("a retry, after a word on the one before", Some(links), Some(1), hello(Some(1), 2), Fits::Follows),
+            ("a retry, after older words", Some(links), Some(1), hello(Some(1), 2), Fits::Follows),
             ("a repetition, after a word", Some(links), Some(2), hello(Some(1), 2), Fits::Cloned),
             ("another successor of the one before", Some(links), None, hello(Some(1), 3), Fits::Cloned),
             ("an old state, woken", Some(links), None, hello(Some(9), 1), Fits::Cloned),
