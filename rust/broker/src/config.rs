@@ -7,7 +7,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use ztna_api::admin::Settings;
 use ztna_model::{DomainName, Host, OrgId, Port, Target, Tier};
-use ztna_net::settings::{self, SettingsError};
+use ztna_net::settings::{self, LogConfig, SettingsError};
 
 use crate::openid::RedirectRule;
 
@@ -134,44 +134,6 @@ pub struct LimitsConfig {
 pub struct AuditConfig {
     /// Days; 0 for ever.
     pub keep_days: u64,
-}
-
-/// What is logged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// How much.
-    pub level: LogLevel,
-    /// In which form.
-    pub format: LogFormat,
-}
-
-/// How much is logged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogLevel {
-    /// What is a bug.
-    Error,
-    /// What somebody should look at.
-    Warn,
-    /// The course of things.
-    #[default]
-    Info,
-    /// Names and addresses as well.
-    Debug,
-    /// Everything.
-    Trace,
-}
-
-/// In which form it is logged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// For machines, a line of JSON each.
-    Json,
 }
 
 /// Why a broker's settings cannot be used.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use ztna_model::OrgString;
 use ztna_net::settings::{self, SettingsError};
+use ztna_net::udp::Bind;
 
 /// The connector's settings, as `connector.toml` gives them. [`Config::DOCUMENTED`] explains each.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -40,22 +41,7 @@ pub struct ProxyConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct UdpConfig {
     /// On which addresses.
-    pub bind: UdpBind,
-}
-
-/// On which addresses WireGuard's socket is bound.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UdpBind {
-    /// IPv4 and IPv6.
-    #[default]
-    Dual,
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-    /// This machine alone: for a demonstration.
-    Loopback,
+    pub bind: Bind,
 }
 
 /// Whom to trust besides the organisation.

@@ -6,13 +6,12 @@ use tokio::task::JoinHandle;
 use ztna_model::{Endpoint, Protocol};
 use ztna_net::process::raise_descriptor_limit;
 use ztna_net::random::SystemRandom;
-use ztna_net::udp::Bind;
 use ztna_net::uds::{ListenError, LocalListener};
 use ztna_proxy::{Destination, Verdict};
 use ztna_session::{Dial, DialId};
 
 use crate::client::{self, Client};
-use crate::config::{Config, UdpBind};
+use crate::config::Config;
 use crate::keep::{Keep, KeepError};
 use crate::local::{Dialler, Local, LocalConfig, LocalError};
 use crate::plane::{Plane, PlaneConfig, PlaneError, PlaneHandle};
@@ -53,8 +52,7 @@ impl Connector {
         raise_descriptor_limit();
         // Two with one session would look like a clone of the device, and end it.
         let asked = LocalListener::bind(&Keep::open(&config.state_dir)?.socket())?;
-        let (plane, events) =
-            Plane::start(PlaneConfig { bind: bind(config.udp.bind), ..PlaneConfig::default() })?;
+        let (plane, events) = Plane::start(PlaneConfig { bind: config.udp.bind, ..PlaneConfig::default() })?;
         let client = Client::start(config, plane.clone(), events)?;
         let local = Local::bind(LocalConfig::at(config.proxy.listen), &mut SystemRandom::new()).await?;
         let proxy = ProxyStatus { address: local.address(), password: local.secret().expose().clone() };
@@ -95,14 +93,5 @@ impl Dialler for Doorman {
         let id = DialId(self.dials.fetch_add(1, Ordering::Relaxed));
         let (host, port) = (destination.host.clone(), destination.port);
         self.client.dial(Dial { id, host, protocol: Protocol::Tcp, port }).await
-    }
-}
-
-const fn bind(wanted: UdpBind) -> Bind {
-    match wanted {
-        UdpBind::Dual => Bind::Dual,
-        UdpBind::V4 => Bind::V4,
-        UdpBind::V6 => Bind::V6,
-        UdpBind::Loopback => Bind::LoopbackV4,
     }
 }

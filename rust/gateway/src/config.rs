@@ -5,7 +5,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use ztna_gate::Reach;
 use ztna_model::{GatewayId, OrgString};
-use ztna_net::settings::{self, SettingsError};
+use ztna_net::settings::{self, LogConfig, SettingsError};
 use ztna_net::udp::Bind;
 
 /// A gateway's settings, as `gateway.toml` gives them. [`Config::DOCUMENTED`] explains each.
@@ -33,26 +33,11 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct UdpConfig {
     /// On which addresses.
-    pub bind: UdpBind,
+    pub bind: Bind,
     /// On which port; 0 for any.
     pub port: u16,
     /// Where devices can send datagrams to it, best first, instead of what this machine finds out by itself.
     pub advertise: Vec<SocketAddr>,
-}
-
-/// On which addresses WireGuard's socket is bound.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UdpBind {
-    /// IPv4 and IPv6.
-    #[default]
-    Dual,
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-    /// This machine alone: for a demonstration.
-    Loopback,
 }
 
 /// How much there may be.
@@ -77,44 +62,6 @@ pub struct LeasesConfig {
     pub file: Option<PathBuf>,
     /// This gateway's name in them.
     pub gateway: Option<GatewayId>,
-}
-
-/// What is logged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// How much.
-    pub level: LogLevel,
-    /// In which form.
-    pub format: LogFormat,
-}
-
-/// How much is logged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogLevel {
-    /// What is a bug.
-    Error,
-    /// What somebody should look at.
-    Warn,
-    /// The course of things.
-    #[default]
-    Info,
-    /// Names and addresses as well.
-    Debug,
-    /// Packets as well.
-    Trace,
-}
-
-/// In which form it is logged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// For machines, a line of JSON each.
-    Json,
 }
 
 /// Why a gateway's settings cannot be used.
@@ -188,17 +135,6 @@ impl Default for Config {
 impl Default for LimitsConfig {
     fn default() -> Self {
         Self { leases: 16_384, flows: 16_384, flows_per_device: 4_096, buffers_mib: 1_024 }
-    }
-}
-
-impl From<UdpBind> for Bind {
-    fn from(bind: UdpBind) -> Self {
-        match bind {
-            UdpBind::Dual => Self::Dual,
-            UdpBind::V4 => Self::V4,
-            UdpBind::V6 => Self::V6,
-            UdpBind::Loopback => Self::LoopbackV4,
-        }
     }
 }
 

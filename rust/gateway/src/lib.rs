@@ -14,8 +14,7 @@
 //! to devices by sending first. What a lease allows is decided in `ztna-gate`; here it is done.
 
 mod config; // what an administrator sets
-pub use config::{Config, ConfigError, LogConfig, LogFormat, LogLevel};
-pub use config::{LeasesConfig, LimitsConfig, UdpBind, UdpConfig};
+pub use config::{Config, ConfigError, LeasesConfig, LimitsConfig, UdpConfig};
 
 mod run; // a gateway's life: start here
 pub use run::{ExitReason, RunError, run};

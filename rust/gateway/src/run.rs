@@ -18,7 +18,7 @@ use ztna_net::poll::Poller;
 use ztna_net::process::raise_descriptor_limit;
 use ztna_net::random::SystemRandom;
 use ztna_net::tls::IdentitySlot;
-use ztna_net::udp::{BindError, UdpPort};
+use ztna_net::udp::{Bind, BindError, UdpPort};
 use ztna_net::uds::ListenError;
 use ztna_netstack::Netstack;
 use ztna_policy::Table;
@@ -26,7 +26,7 @@ use ztna_tunnel::Tunnel;
 
 use crate::SOFTWARE;
 use crate::certificate::{CertificateError, Enrolment};
-use crate::config::{Config, LimitsConfig, UdpBind};
+use crate::config::{Config, LimitsConfig};
 use crate::control::{Control, PortFacts};
 use crate::data::{DataThread, Parts};
 use crate::dial::Dialler;
@@ -129,7 +129,7 @@ impl Running {
     fn start(config: &Config, role: Role, home: Home, resolver: Resolver) -> Result<Self, RunError> {
         let (gate, identity) = gate(config, &role);
         let netstack = Netstack::new(netstack_limits(&config.limits), &mut SystemRandom::new());
-        let mut port = UdpPort::bind_to(config.udp.bind.into(), config.udp.port)?;
+        let mut port = UdpPort::bind_to(config.udp.bind, config.udp.port)?;
         tracing::info!(offloads = %port.offloads(), "the UDP port is open");
         let facts =
             PortFacts { config: config.udp.clone(), local: port.local_address(), bound: port.bound() };
@@ -182,7 +182,7 @@ fn gate(config: &Config, role: &Role) -> (Gate, Identity) {
         root: *root,
         reach: config.reach.clone(),
         most_leases: config.limits.leases as usize,
-        serves_own_machine: config.udp.bind == UdpBind::Loopback,
+        serves_own_machine: matches!(config.udp.bind, Bind::LoopbackV4 | Bind::LoopbackV6),
     };
     let datapath = Datapath::new(Side::Gateway, tunnel, table);
     (Gate::new(gate_config, datapath, Box::new(random)), identity)

@@ -6,6 +6,9 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 use toml::{Table, Value};
 
+mod log; // what a server logs
+pub use log::{LogConfig, LogFormat, LogLevel};
+
 /// Why settings cannot be used.
 #[derive(Debug, Error)]
 pub enum SettingsError {

@@ -5,11 +5,12 @@ use std::process::{Child, Command, Stdio};
 
 use ztna_gate::Reach;
 use ztna_model::{Carrier, Holder, Protocol, millis};
+use ztna_net::udp::Bind;
 
 use super::device::Device;
 use super::site::{For, Site, echo};
 use super::*;
-use crate::config::{Config, UdpBind, UdpConfig};
+use crate::config::{Config, UdpConfig};
 
 #[test]
 fn p5_8_an_unknown_key_hears_nothing() {
@@ -86,7 +87,7 @@ fn gateway_process() {
     let config = Config {
         state_dir: state_dir.into(),
         reach: Reach::new(vec!["127.0.0.1:9".parse().unwrap()]),
-        udp: UdpConfig { bind: UdpBind::Loopback, ..UdpConfig::default() },
+        udp: UdpConfig { bind: Bind::LoopbackV4, ..UdpConfig::default() },
         ..Config::default()
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();

@@ -10,11 +10,12 @@ use ztna_gate::Reach;
 use ztna_model::{
     DecisionId, DeviceId, Epoch, Limits, Match, Port, Ports, Protocol, Pseudonym, Synthetic, Target,
 };
+use ztna_net::udp::Bind;
 
 use super::broker::{Broker, Link};
 use super::device::Device;
 use super::*;
-use crate::config::{Config, UdpBind, UdpConfig};
+use crate::config::{Config, UdpConfig};
 use crate::resolver::Resolver;
 use crate::run::{ExitReason, RunError, run_with};
 use crate::status::Plane;
@@ -76,7 +77,7 @@ impl Site {
         let config = Config {
             state_dir: home.root().into(),
             reach: Reach::new(reach.iter().map(|entry| entry.parse().unwrap()).collect()),
-            udp: UdpConfig { bind: UdpBind::Loopback, ..UdpConfig::default() },
+            udp: UdpConfig { bind: Bind::LoopbackV4, ..UdpConfig::default() },
             ..Config::default()
         };
         Self { runtime, broker, link: None, home, config, running: None }

@@ -6,20 +6,25 @@ use rustix::net::sockopt::{
     set_socket_send_buffer_size, set_socket_send_buffer_size_force,
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+use serde::Deserialize;
 use thiserror::Error;
 
-/// What a port is open to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What a port is open to, as settings write it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Bind {
+    /// IPv4 and IPv6, through one socket.
+    #[default]
+    Dual,
     /// IPv4.
     V4,
     /// IPv6.
     V6,
-    /// Both, through one socket.
-    Dual,
     /// This machine alone, by IPv4.
+    #[serde(rename = "loopback")]
     LoopbackV4,
     /// This machine alone, by IPv6.
+    #[serde(rename = "loopback-v6")]
     LoopbackV6,
 }
 
