@@ -2,6 +2,7 @@ use std::io::{self, IsTerminal as _};
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use ztna_net::settings::{LogConfig, LogFormat};
 
 /// What is logged, and how. Logs go to standard error.
 #[derive(Clone, Debug, Args)]
@@ -17,7 +18,7 @@ pub(crate) struct Logging {
 
 /// How log lines look.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Form {
+enum Form {
     /// For people.
     Text,
     /// For machines: an object a line.
@@ -30,9 +31,17 @@ impl Logging {
         self.begin_at("warn", Form::Text);
     }
 
-    /// Begins to log as the command line says, or else as the configuration does. A filter that is not understood is told
-    /// and replaced by the configuration's.
-    pub(crate) fn begin_at(&self, level: &str, form: Form) {
+    /// Begins to log as the command line says, or else as the configuration does.
+    pub(crate) fn begin_as(&self, config: LogConfig) {
+        let form = match config.format {
+            LogFormat::Text => Form::Text,
+            LogFormat::Json => Form::Json,
+        };
+        self.begin_at(config.level.as_str(), form);
+    }
+
+    /// A filter that is not understood is told and replaced by `level`.
+    fn begin_at(&self, level: &str, form: Form) {
         let filter = self.log.as_deref().unwrap_or(level);
         let filter = EnvFilter::try_new(filter).unwrap_or_else(|error| {
             eprintln!("the log filter `{filter}` is not understood ({error}); logging at {level}");
