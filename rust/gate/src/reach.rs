@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_are_held_whole_or_not_at_all() {
+    fn p5_3_e03_prefixes_are_held_whole_or_not_at_all() {
         let ports = "80,443".parse().unwrap();
         let rows = [
             (&["10.0.0.0/8"][..], "10.1.0.0/16", true),
@@ -201,6 +201,13 @@ mod tests {
             (&["10.0.0.1:80"], "10.0.0.1/32", true),
             (&["10.0.0.1:80"], "10.0.0.0/31", false),
             (&["*.internal"], "10.0.0.1/32", false),
+            // However wide what is in reach is, nothing forbidden is held, nor what holds something forbidden.
+            (&["0.0.0.0/0"], "11.0.0.0/8", true),
+            (&["0.0.0.0/0"], "127.0.0.0/8", false),
+            (&["0.0.0.0/0"], "0.0.0.0/0", false),
+            (&["169.254.0.0/16"], "169.254.169.254/32", false),
+            (&["127.0.0.1:80"], "127.0.0.1/32", true),
+            (&["127.0.0.1:81"], "127.0.0.1/32", false),
         ];
         for (entries, prefix, expected) in rows {
             assert_eq!(

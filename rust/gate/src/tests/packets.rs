@@ -36,6 +36,17 @@ fn p6_4_a_packet_finds_its_lease_by_peer_destination_protocol_and_port() {
 }
 
 #[test]
+fn p5_3_a_lease_lets_no_more_flows_live_than_it_says() {
+    let (mut site, mut device) = (Site::new(), Device::new(1));
+    let mut draft = Draft::new(&site, &device, 1);
+    draft.lease.limits.flows = 2;
+    site.offer(&draft).unwrap();
+    let came = [5_000, 5_001, 5_002, 5_000].map(|port| device.send(&mut site, to_app(port, 1)));
+    let through = || Came::Through(draft.lease.id);
+    assert_eq!(came, [through(), through(), Came::Denied(DenyReason::TooManyFlows), through()]);
+}
+
+#[test]
 fn e01_a_source_that_is_not_the_device_s_is_dropped() {
     let (mut site, mut device, _) = one();
     for source in
