@@ -305,12 +305,20 @@ fn p5_5_a_notice_reaches_the_client_and_looks_like_nothing_else() {
     let [(_, datagram)] = &wire.sent[..] else { panic!("one datagram") };
     let out = open(&mut pair.client, datagram, there(), &mut Wire::default());
     assert_eq!(out, Some(Out::Notice(b"{}".to_vec())));
-    // A resource that answers from elsewhere cannot speak as the gateway.
-    let mut wire = Wire::default();
-    let forged = packet(flow("198.18.0.7:4711", "198.19.0.1:4711"));
-    pair.gateway.seal_own(pair.to_client, &forged, &mut wire);
-    let out = open(&mut pair.client, &wire.sent[0].1, there(), &mut Wire::default());
-    assert_eq!(out, Some(Out::Denied(DenyReason::NoRule)));
+    let forged = [
+        // A resource that answers from elsewhere cannot speak as the gateway.
+        ("198.18.0.7:4711", "198.19.0.1:4711"),
+        ("198.19.0.2:53", "198.19.0.1:4711"),
+        ("198.19.0.2:4711", "198.19.0.1:53"),
+        ("198.19.0.2:4711", "198.19.0.2:4711"),
+        ("198.19.0.2:4711", "10.0.0.1:4711"),
+    ];
+    for (source, destination) in forged {
+        let mut wire = Wire::default();
+        pair.gateway.seal_own(pair.to_client, &packet(flow(source, destination)), &mut wire);
+        let out = open(&mut pair.client, &wire.sent[0].1, there(), &mut Wire::default());
+        assert_eq!(out, Some(Out::Denied(DenyReason::NoRule)), "{source} {destination}");
+    }
 }
 
 #[test]
