@@ -18,7 +18,7 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
@@ -58,16 +58,13 @@ pub(crate) struct Listening {
 /// Takes connections until `stop` says so; then lets what is being answered come to its end, for a while.
 pub(crate) async fn serve(listening: Listening, sources: Arc<Sources>, mut stop: watch::Receiver<bool>) {
     let listening = Arc::new(listening);
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = stopped(&mut stop) => break,
             (stream, source) = tcp::accept(&listening.listener) => {
                 let Some(place) = sources.take_place(source.ip()) else { continue }; // turned away unheard
-                let (listening, handshakes) = (Arc::clone(&listening), Arc::clone(&handshakes));
-                let connection = connection(listening, stream, source, place, handshakes, stop.clone());
-                connections.spawn(connection);
+                connections.spawn(connection(Arc::clone(&listening), stream, source, place, stop.clone()));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -80,16 +77,13 @@ async fn connection(
     stream: TcpStream,
     source: SocketAddr,
     place: Place,
-    handshakes: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
 ) {
-    let permit = timeout(HANDSHAKE, handshakes.acquire()).await;
-    let Ok(Ok(permit)) = permit else { return };
+    // Handshakes do not queue for each other: who is silent in one would keep everybody else out.
     let stream = match tls::accept(stream, Arc::clone(&listening.tls), HANDSHAKE).await {
         Ok(stream) => stream,
         Err(error) => return tracing::debug!(%source, %error, "no TLS"),
     };
-    drop(permit);
     let mut router = listening.router.clone().layer(axum::Extension(ConnectInfo(source)));
     if listening.gateways {
         match gateway_peer(&stream) {
@@ -132,8 +126,6 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await; // a sender that is gone has stopped as well
 }
 
-/// Handshakes cost a processor's time each: as many at once as keep two of them busy.
-const HANDSHAKES: usize = 64;
 const HANDSHAKE: Duration = secs(10);
 const HEADERS: Duration = secs(10);
 const CONNECTION: Duration = minutes(2);

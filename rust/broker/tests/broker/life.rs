@@ -168,6 +168,19 @@ async fn h01_connections_beyond_a_source_s_share_are_closed_unheard_and_places_c
 }
 
 #[tokio::test]
+async fn h01_connections_that_never_begin_tls_keep_nobody_out() {
+    let world = World::new().await;
+    for address in [world.public, world.gateways] {
+        let mut silent = vec![];
+        for _ in 0..200 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let one_more = tokio::time::timeout(secs(5), tls_stream(&world.org, address)).await;
+        assert!(one_more.is_ok(), "{address}");
+    }
+}
+
+#[tokio::test]
 async fn h01_who_sends_slowly_is_not_waited_for() {
     let world = World::new().await;
     let mut slow = tls_stream(&world.org, world.public).await;
