@@ -65,6 +65,12 @@ pub enum VerifyError {
         /// What is wrong with it.
         cause: LineError,
     },
+    /// An exported log says in its middle that it begins there.
+    #[error("line {0} says that the log begins there, and rows stand before it")]
+    Misplaced(usize),
+    /// An exported log ends without a signed head.
+    #[error("nobody has signed for the end of the log")]
+    Unsigned,
     /// A head is not signed by the audit key, or is about another chain.
     #[error("the head is not good: {0}")]
     BadHead(#[from] HeadError),
@@ -98,14 +104,38 @@ pub struct Log<'a> {
 impl SignedHead {
     /// Signs that `log` ends with `head` at this moment.
     pub fn sign(log: Log<'_>, head: Head, at: WallTime, signer: &dyn Signer) -> Result<String, SignError> {
-        let (org, writer) = (log.org.clone(), log.writer.to_owned());
-        let head = Self { org, writer, length: head.length, hash: base64url::encode(head.hash), at };
-        jws::sign(signer, TYP, &head, Header::default())
+        Self::sign_as(TYP, log, head, at, signer)
     }
 
     /// The end of `log` that `text` signs for.
     pub fn verify(text: &str, log: Log<'_>) -> Result<Head, HeadError> {
-        let jws = Unverified::parse(text, TYP, &[])?;
+        Self::verify_as(TYP, text, log)
+    }
+
+    /// Signs that all rows of `log` up to `head` were forgotten in good order. A head says nothing of the kind: everybody
+    /// who was given one could pass off as forgotten what stands before it.
+    fn sign_start(log: Log<'_>, head: Head, at: WallTime, signer: &dyn Signer) -> Result<String, SignError> {
+        Self::sign_as(START_TYP, log, head, at, signer)
+    }
+
+    fn verify_start(text: &str, log: Log<'_>) -> Result<Head, HeadError> {
+        Self::verify_as(START_TYP, text, log)
+    }
+
+    fn sign_as(
+        typ: &str,
+        log: Log<'_>,
+        head: Head,
+        at: WallTime,
+        signer: &dyn Signer,
+    ) -> Result<String, SignError> {
+        let (org, writer) = (log.org.clone(), log.writer.to_owned());
+        let head = Self { org, writer, length: head.length, hash: base64url::encode(head.hash), at };
+        jws::sign(signer, typ, &head, Header::default())
+    }
+
+    fn verify_as(typ: &str, text: &str, log: Log<'_>) -> Result<Head, HeadError> {
+        let jws = Unverified::parse(text, typ, &[])?;
         let signed = log.keys.iter().find_map(|key| jws.verify::<Self>(key).ok());
         let Self { org, writer, length, hash, .. } = signed.ok_or(JwsError::BadSignature)?;
         if org != *log.org || writer != log.writer {
@@ -128,15 +158,16 @@ pub async fn verify(store: &dyn Store, log: Log<'_>, witness: Option<&str>) -> R
     }
 }
 
-/// Follows an exported log. Its own signed head counts as a witness, and so does `witness`.
+/// Follows an exported log, which ends with a signed head. That counts as a witness, and so does `witness`.
 pub fn verify_export(text: &str, log: Log<'_>, witness: Option<&str>) -> Result<Head, VerifyError> {
     let (mut following, mut own_head): (Option<Following>, Option<String>) = (None, None);
     for (number, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
         let unreadable = |cause| VerifyError::Unreadable { number: number + 1, cause };
         match read_line(text).map_err(unreadable)? {
             Line::Head(head) => own_head = Some(head),
+            Line::Start(_) if following.is_some() => return Err(VerifyError::Misplaced(number + 1)),
             Line::Start(start) => {
-                let start = SignedHead::verify(&start, log)?;
+                let start = SignedHead::verify_start(&start, log)?;
                 following = Some(Following::begin(log, start, witness)?);
             }
             Line::Row(row) => {
@@ -157,7 +188,8 @@ pub fn verify_export(text: &str, log: Log<'_>, witness: Option<&str>) -> Result<
             Err(VerifyError::CutOff { found: head.length, signed: signed.length })
         }
         Some(signed) if signed != head => Err(VerifyError::Rewritten(signed.length)),
-        Some(_) | None => Ok(head),
+        Some(_) => Ok(head),
+        None => Err(VerifyError::Unsigned), // anybody can make a chain that holds
     }
 }
 
@@ -226,5 +258,6 @@ impl Following {
 }
 
 const TYP: &str = "openztna-audit+jws";
+const START_TYP: &str = "openztna-audit-start+jws";
 /// Rows that are in memory at once.
 const PAGE: u32 = 500;

@@ -109,6 +109,8 @@ fn broken(error: VerifyError) -> AdminError {
         | VerifyError::Rewritten(_)
         | VerifyError::Reworded(_)
         | VerifyError::Unreadable { .. }
+        | VerifyError::Misplaced(_)
+        | VerifyError::Unsigned
         | VerifyError::BadHead(_)) => AdminError::Invalid { message: error.to_string() },
     }
 }

@@ -31,7 +31,7 @@ pub async fn forget_before(
     if last == start {
         return Ok(0);
     }
-    let signed = SignedHead::sign(log, last, now, signer).map_err(|cause| Down(cause.to_string()))?;
+    let signed = SignedHead::sign_start(log, last, now, signer).map_err(|cause| Down(cause.to_string()))?;
     let key = log.writer.to_owned();
     let edits = vec![
         Edit::Put { table: STARTS, key, text: signed, until: None },
@@ -45,7 +45,7 @@ pub async fn forget_before(
 /// After which row the log begins.
 pub(super) async fn start_of(store: &dyn Store, log: Log<'_>) -> Result<Head, VerifyError> {
     match signed_start(store, log).await? {
-        Some(text) => Ok(SignedHead::verify(&text, log)?),
+        Some(text) => Ok(SignedHead::verify_start(&text, log)?),
         None => Ok(beginning(log)),
     }
 }

@@ -67,7 +67,7 @@ async fn h05_an_exported_log_shows_an_edit_a_gap_and_a_cut() {
         |lines: &[String]| audit::verify_export(&lines.join("\n"), world.log(), None).map(|head| head.length);
     let whole = [lines.clone(), vec![head.clone()]].concat();
     assert_eq!(verify(&whole), Ok(5));
-    assert_eq!(verify(&lines), Ok(5));
+    assert_eq!(verify(&lines), Err(VerifyError::Unsigned));
     let edited: Vec<_> = whole.iter().map(|line| line.replace("e3", "e4")).collect();
     assert_eq!(verify(&edited), Err(VerifyError::Broken(Broken::Changed { number: 3 })));
     let gap: Vec<_> = whole.iter().filter(|line| !line.contains("e3")).cloned().collect();
@@ -91,7 +91,8 @@ async fn h05_a_witness_finds_a_history_written_anew() {
         .map(|n| AuditRow { sealed: chain.push(format!(r#"{{"at":{n}}}"#)), personal: vec![] })
         .collect();
     let lines = anew.iter().map(write_line).collect::<Vec<_>>().join("\n");
-    assert!(audit::verify_export(&lines, world.log(), None).is_ok(), "the chain itself holds");
+    let unsigned = audit::verify_export(&lines, world.log(), None);
+    assert_eq!(unsigned, Err(VerifyError::Unsigned), "the chain itself holds");
     let found = audit::verify_export(&lines, world.log(), Some(&witness));
     assert_eq!(found, Err(VerifyError::Rewritten(3)));
     let elsewhere = Log { writer: "broker-2", ..world.log() };
@@ -101,6 +102,30 @@ async fn h05_a_witness_finds_a_history_written_anew() {
     assert!(matches!(found, Err(VerifyError::BadHead(HeadError::Unsound(_)))));
     let late = world.sign(Head { length: 9, hash: [0; 32] });
     assert_eq!(world.verify(Some(&late)).await, Err(VerifyError::CutOff { found: 5, signed: 9 }));
+}
+
+#[tokio::test]
+async fn h05_rows_that_were_taken_out_do_not_pass_for_forgotten() {
+    let world = World::new(5).await;
+    let rows: Vec<_> = world.rows().await.iter().map(write_line).collect();
+    let head = format!(r#"{{"head":"{}"}}"#, world.sign(world.head_after(5).await));
+    let earlier = world.sign(world.head_after(3).await); // as gateways and exports have it
+    let with = |before: &[String], start: &str| {
+        let start = format!(r#"{{"start":"{start}"}}"#);
+        let lines = [before, &[start], &rows[3..], std::slice::from_ref(&head)].concat();
+        audit::verify_export(&lines.join("\n"), world.log(), None).map(|head| head.length)
+    };
+    assert!(matches!(with(&[], &earlier), Err(VerifyError::BadHead(HeadError::Unsound(_)))));
+    assert!(with(&rows[..1], &earlier).is_err());
+    let old = WallTime::from_secs(4);
+    audit::forget_before(&*world.store, world.log(), old, NOW, &world.key).await.unwrap();
+    let start = world.store.find(&world.org, "audit-starts", "broker-1").await.unwrap().unwrap().text;
+    assert_eq!(with(&[], &start), Ok(5));
+    assert_eq!(with(&rows[..1], &start), Err(VerifyError::Misplaced(2)));
+
+    let edits = vec![Edit::Put { table: "audit-starts", key: "broker-1".into(), text: earlier, until: None }];
+    world.store.write_one(&world.org, Change { edits, ..Change::default() }).await.unwrap().unwrap();
+    assert!(matches!(world.verify(None).await, Err(VerifyError::BadHead(_))), "nor in the store");
 }
 
 #[tokio::test]
