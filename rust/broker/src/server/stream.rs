@@ -168,6 +168,7 @@ impl Link {
 
     /// Passes on what the other end says.
     async fn hear(&mut self, heard: Option<Result<Message, axum::Error>>) -> Result<(), Option<Close>> {
+        self.pace.count(); // whatever it is: pings and pongs cost something, too
         let text = match heard {
             Some(Ok(Message::Text(text))) => text,
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => return Ok(()), // the library answers
@@ -178,7 +179,6 @@ impl Link {
             // A frame beyond the cap is the one error after which there is somebody to tell.
             Some(Err(_)) => return Err(Some((close_code::SIZE, "the frame is too long"))),
         };
-        self.pace.count();
         let unread = |error: ztna_api::WireError| {
             tracing::info!(stream = self.stream.0, side = ?self.side, %error, "a frame is not understood");
             Some((close_code::INVALID, "the frame is not understood"))
