@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use ztna_model::{Flow, LeaseId};
 use ztna_netstack::StreamId;
@@ -11,6 +11,8 @@ use crate::order::SiteSocket;
 pub(super) struct Flows {
     slots: Vec<Option<Forwarded>>,
     live: usize,
+    /// INVARIANT: peer and flow of each slot, and the latest that has them.
+    known: BTreeMap<(PeerId, Flow), StreamId>,
     /// Flows that may have bytes to move, each once.
     busy: VecDeque<StreamId>,
 }
@@ -49,11 +51,13 @@ impl Flows {
         if index >= self.slots.len() {
             self.slots.resize_with(index + 1, || None);
         }
-        if let Some(slot) = self.slots.get_mut(index)
-            && slot.replace(forwarded).is_none()
-        {
-            self.live += 1;
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let (key, stream) = ((forwarded.peer, forwarded.flow), forwarded.stream);
+        match slot.replace(forwarded) {
+            Some(before) => self.forget(&before),
+            None => self.live += 1,
         }
+        self.known.insert(key, stream);
     }
 
     /// The flow with this name.
@@ -71,6 +75,7 @@ impl Flows {
         let slot = self.slots.get_mut(stream.index())?;
         let gone = slot.take_if(|found| found.stream == stream);
         self.live -= usize::from(gone.is_some());
+        gone.iter().for_each(|gone| self.forget(gone));
         gone
     }
 
@@ -79,12 +84,20 @@ impl Flows {
         let meant = self.slots.iter_mut().filter_map(|slot| slot.take_if(|found| is_meant(found)));
         let gone: Vec<Forwarded> = meant.collect();
         self.live -= gone.len();
+        gone.iter().for_each(|gone| self.forget(gone));
         gone
     }
 
-    /// Whether a flow of `peer` shows itself in such packets. Looks through all of them.
+    /// Whether a flow of `peer` shows itself in such packets.
     pub(super) fn has(&self, peer: PeerId, flow: &Flow) -> bool {
-        self.slots.iter().flatten().any(|found| found.peer == peer && found.flow == *flow)
+        self.known.contains_key(&(peer, *flow))
+    }
+
+    fn forget(&mut self, gone: &Forwarded) {
+        let key = (gone.peer, gone.flow);
+        if self.known.get(&key) == Some(&gone.stream) {
+            self.known.remove(&key);
+        }
     }
 
     /// Puts a flow among those that may have bytes to move.

@@ -37,7 +37,7 @@ impl DataThread {
                 let Opened::Packet { peer, packet, .. } = opened else { continue };
                 let scope = Scope(peer.number());
                 let Err(cause) = self.netstack.handle_packet(scope, packet, now) else { continue };
-                if is_stray(cause) && strays.len() < STRAYS_A_TURN {
+                if is_stray(cause) {
                     strays.extend(flow_of(packet).map(|flow| (peer, flow)));
                 }
             }
@@ -172,8 +172,8 @@ fn note(forwarded: &mut Forwarded, readiness: Readiness) -> Option<StreamId> {
 /// Whether a packet that was let pass began nothing and belongs to nothing.
 const fn is_stray(cause: NotTaken) -> bool {
     match cause {
-        NotTaken::Stray | NotTaken::TooManyFlows => true,
-        NotTaken::Unreadable(_) | NotTaken::OtherProtocol | NotTaken::Checksum | NotTaken::Unread => false,
+        NotTaken::Stray | NotTaken::TooManyFlows | NotTaken::Checksum => true,
+        NotTaken::Unreadable(_) | NotTaken::OtherProtocol | NotTaken::Unread => false,
     }
 }
 
@@ -197,4 +197,3 @@ const PACKETS_A_TURN: usize = 4_096;
 const BATCHES_A_TURN: usize = 2;
 /// What one flow moves before it is the next one's turn.
 const BYTES_AT_ONCE: usize = 256 << 10;
-const STRAYS_A_TURN: usize = 16;

@@ -122,6 +122,19 @@ impl Device {
         self.netstack.connect(Scope(0), flow, Clock.now()).unwrap()
     }
 
+    /// Sends a datagram with a wrong checksum to the stand-in of name number `index`, from each of these ports.
+    pub(super) fn spoil(&mut self, index: u16, ports: std::ops::Range<u16>) {
+        let to: IpAddr = Synthetic::from_index(index).v4.into();
+        for port in ports {
+            let source = Endpoint::new(Inner::DEVICE.like(to), port);
+            let flow = Flow { protocol: Protocol::Udp, source, destination: Endpoint::new(to, 80) };
+            let mut packet = [0; 64];
+            let length = ztna_packet::datagram(flow, b"spoilt", &mut packet).unwrap();
+            packet[length - 1] ^= 1;
+            assert_eq!(self.path.seal(&packet[..length], &mut self.outgoing), Sealed::Sent);
+        }
+    }
+
     /// Whether the gateway answers at all: keys that it does not know hear nothing.
     pub(super) fn announce(&mut self) {
         self.path.tunnel.announce(self.gateway.unwrap(), Clock.now()).unwrap();

@@ -46,6 +46,24 @@ fn a_lease_lets_datagrams_through_both_ways() {
 }
 
 #[test]
+fn h01_packets_that_begin_nothing_take_no_room() {
+    let names = udp_echo();
+    let mut site = Site::new(&[&names.to_string()]);
+    let mut device = site.device();
+    let mut lease = site.lease(&device, &For::udp(9, names));
+    lease.limits.flows = 64;
+    assert_eq!(site.offer(&lease), Ok(()));
+    for _ in 0..2 {
+        let stream = device.dial(Protocol::Udp, 9, 80);
+        device.netstack.send_datagram(stream, b"a", Clock.now()).unwrap();
+        device.until(|device| device.netstack.recv_datagram(stream).map(drop));
+        device.spoil(9, 1_000..1_200);
+        device.idle_until(Clock.now() + ztna_model::millis(100));
+    }
+    assert_eq!(site.status().plane.flows, 2);
+}
+
+#[test]
 fn e09_what_no_lease_covers_is_reset_whatever_the_device_thinks() {
     let wiki = echo();
     let mut site = Site::new(&[&wiki.to_string()]);
