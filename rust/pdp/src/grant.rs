@@ -34,6 +34,8 @@ struct Life {
     phase: Phase,
     waiting: Vec<Waiting>,
     signed: Option<Signed>,
+    /// When its gateway last asked for a renewal and got it.
+    renewed: Option<Time>,
     /// When what its gateway holds of it ends by itself, by our boot clock.
     ends_by: Time,
     /// Whether its gateway may hold it: it was sent there once.
@@ -123,10 +125,12 @@ impl Grants {
         self.lives.get(id).is_some_and(|life| life.phase == Phase::Held)
     }
 
-    /// Whether it was signed a moment ago, so that to sign it again would be work for nothing.
+    /// Whether it was renewed a moment ago, so that to do it again would be work for nothing.
     pub(crate) fn is_fresh(&self, id: &LeaseId, now: Time) -> bool {
-        let signed = self.lives.get(id).and_then(|life| life.signed);
-        signed.is_some_and(|signed| now.since(signed.heard) < MOMENT.min(signed.ttl / 16))
+        let Some(Life { renewed: Some(renewed), signed: Some(signed), .. }) = self.lives.get(id) else {
+            return false;
+        };
+        now.since(*renewed) < MOMENT.min(signed.ttl / 16)
     }
 
     pub(crate) fn is_recording(&self, id: &LeaseId) -> bool {
@@ -160,7 +164,9 @@ impl Grants {
 impl Pdp {
     /// A gateway asked for a renewal and got it: it is counted, and the session is not idle.
     pub(crate) fn renewed_once(&mut self, id: LeaseId) {
-        let Some(life) = self.grants.lives.get(&id) else { return };
+        let now = self.clock.boot();
+        let Some(life) = self.grants.lives.get_mut(&id) else { return };
+        life.renewed = Some(now);
         let sid = life.lease.sid;
         self.grants.renewals = self.grants.renewals.saturating_add(1);
         self.heard_of(sid);

@@ -44,6 +44,7 @@ impl Pdp {
             phase,
             waiting,
             signed: None,
+            renewed: None,
             ends_by: Time::ZERO,
             sent: false,
             since: now,

@@ -23,6 +23,7 @@ impl Pdp {
                 phase: Phase::Held,
                 waiting: vec![Waiting::Unasked],
                 signed: None,
+                renewed: None,
                 ends_by,
                 sent: true,
                 since: now,
