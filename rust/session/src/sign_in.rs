@@ -21,6 +21,15 @@ pub(crate) enum Task {
     None,
     SignIn(Box<SignIn>),
     Renewal(Box<Renewal>),
+    Farewell(Farewell),
+}
+
+/// How the broker is told that a session is over. Nothing of it is left here but what this holds.
+#[derive(Debug)]
+pub(crate) enum Farewell {
+    /// The access token was over: a session outlives it by days.
+    Renewing(Box<Renewal>),
+    Telling,
 }
 
 impl Session {
@@ -67,24 +76,43 @@ impl Session {
         match &mut self.task {
             Task::None => {}
             Task::SignIn(sign_in) => sign_in.handle_answer(call.number, answer, now, &mut self.random),
-            Task::Renewal(renewal) => renewal.handle_answer(call.number, answer, now, &mut self.random),
+            Task::Renewal(renewal) | Task::Farewell(Farewell::Renewing(renewal)) => {
+                renewal.handle_answer(call.number, answer, now, &mut self.random);
+            }
+            Task::Farewell(Farewell::Telling) => self.begin(Task::None),
         }
         self.drain_task(now);
     }
 
     /// Signs out: here at once, and at the broker when it can be told.
     pub fn sign_out(&mut self, now: Time) {
-        let Some(account) = &self.account else { return self.cancel_sign_in() };
-        let access = Some(&account.tokens.access);
-        let request =
-            account.possession.request(Method::POST, token::SIGN_OUT_PATH, access, now, &mut self.random);
-        let request = request.ok().and_then(|request| request.body(vec![]).ok());
+        let Some(account) = self.account.take() else { return self.cancel_sign_in() };
+        let Account { possession, tokens, .. } = account;
         self.sign_out_here(Some(Why::Ended(EndReason::SignedOut)));
-        if let Some(request) = request {
-            // Nobody waits for the answer: a session that is not told ends by itself.
-            self.begin(Task::None);
-            let call = CallId { task: self.task_number, number: 0 };
-            self.push(Output::Call { call, request: Box::new(request) });
+        if tokens.access_until > now {
+            self.take_leave(&possession, &tokens.access, now);
+        } else {
+            let renewal = Renewal::begin(possession, tokens.refresh, now, &mut self.random);
+            self.begin(Task::Farewell(Farewell::Renewing(Box::new(renewal))));
+            self.drain_task(now);
+        }
+    }
+
+    /// Whether the broker is being told of a sign-out. Nobody has to wait for it: a session that is not told of ends by
+    /// itself.
+    pub const fn is_taking_leave(&self) -> bool {
+        matches!(self.task, Task::Farewell(_))
+    }
+
+    fn take_leave(&mut self, possession: &Possession, access: &Secret<String>, now: Time) {
+        let request =
+            possession.request(Method::POST, token::SIGN_OUT_PATH, Some(access), now, &mut self.random);
+        match request.ok().and_then(|request| request.body(vec![]).ok()) {
+            Some(request) => {
+                self.begin(Task::Farewell(Farewell::Telling));
+                self.call(0, request);
+            }
+            None => self.begin(Task::None),
         }
     }
 
@@ -123,7 +151,7 @@ impl Session {
     pub(crate) fn task_wake(&self) -> Option<Time> {
         match &self.task {
             Task::SignIn(sign_in) => sign_in.next_wake(),
-            Task::None | Task::Renewal(_) => None,
+            Task::None | Task::Renewal(_) | Task::Farewell(_) => None,
         }
     }
 
@@ -135,7 +163,7 @@ impl Session {
     fn drain_task(&mut self, now: Time) {
         loop {
             match &mut self.task {
-                Task::None => return,
+                Task::None | Task::Farewell(Farewell::Telling) => return,
                 Task::SignIn(sign_in) => match sign_in.poll() {
                     None => return,
                     Some(AuthOutput::Call(call)) => self.call(call.number, call.request),
@@ -150,6 +178,16 @@ impl Session {
                     Some(AuthOutput::OpenBrowser(_)) => {}
                     Some(AuthOutput::Done((tokens, possession))) => self.renewed(tokens, possession, now),
                     Some(AuthOutput::Failed(error)) => self.renewal_failed(error, now),
+                },
+                Task::Farewell(Farewell::Renewing(renewal)) => match renewal.poll() {
+                    None => return,
+                    Some(AuthOutput::Call(call)) => self.call(call.number, call.request),
+                    // A renewal needs no browser.
+                    Some(AuthOutput::OpenBrowser(_)) => {}
+                    Some(AuthOutput::Done((tokens, possession))) => {
+                        self.take_leave(&possession, &tokens.access, now);
+                    }
+                    Some(AuthOutput::Failed(_)) => self.begin(Task::None),
                 },
             }
         }

@@ -286,3 +286,24 @@ const NONCES_AT_ONCE: u8 = 4;
 const MOST_NONCES: usize = 16;
 const FIRST_WAIT: Duration = millis(500);
 const LONGEST_WAIT: Duration = secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p7_a_broker_that_gives_nonces_without_end_fills_no_memory() {
+        let given = || (0..1_000).map(|number| number.to_string()).collect();
+        let mut open = Open::new(given(), Time::ZERO);
+        open.add_nonces(given(), Time::ZERO);
+        assert_eq!(open.nonces.len(), MOST_NONCES);
+    }
+
+    #[test]
+    fn p2_4_a_nonce_that_came_too_long_ago_is_not_used() {
+        let mut open = Open::new(vec!["old".into()], Time::ZERO);
+        open.add_nonces(vec!["young".into()], Time::ZERO + secs(1));
+        assert_eq!(open.next_nonce(Time::ZERO + NONCE_LIFE).as_deref(), Some("young"));
+        assert_eq!(open.next_nonce(Time::ZERO + NONCE_LIFE), None);
+    }
+}

@@ -1,6 +1,7 @@
 //! A session against a broker that says what it is told to.
 
 mod desk;
+mod rights;
 
 use proptest::prelude::*;
 use ztna_api::device::{
@@ -266,8 +267,23 @@ fn p3_7_signing_out_works_offline() {
     });
     let (call, path) = told.expect("the broker is told if it can be");
     assert_eq!(path, "/v1/sign-out");
+    assert!(desk.session.is_taking_leave());
     desk.session.handle_answer(call, Err(CallError::Unreachable("gone".into())), desk.now);
     assert_eq!(desk.session.state().name(), "signed out");
+    assert!(!desk.session.is_taking_leave());
+}
+
+#[test]
+fn p3_7_the_broker_is_told_though_the_access_token_is_over() {
+    let mut desk = Desk::new();
+    desk.session.sign_out(desk.now);
+    assert_eq!(desk.session.state().name(), "signed out");
+    assert!(desk.took(|output| matches!(output, Output::Erase)));
+    desk.answer_renewal();
+    assert!(desk.session.is_taking_leave());
+    assert!(!desk.took(|output| matches!(output, Output::Save(_))), "what was erased is not written again");
+    assert_eq!(desk.session.state().name(), "signed out");
+    assert!(desk.session.snapshot().sid.is_none());
 }
 
 #[test]
