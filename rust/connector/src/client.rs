@@ -60,6 +60,7 @@ enum Command {
     Connect,
     Disconnect,
     SignOut(oneshot::Sender<()>),
+    Farewell(oneshot::Sender<()>),
     Dial(Dial, oneshot::Sender<Result<Endpoint, Verdict>>),
     CancelDial(DialId),
     ReadSignals,
@@ -114,6 +115,14 @@ impl Client {
         let (done, wait) = oneshot::channel();
         self.tell(Command::SignOut(done)).await;
         // A client that has ended has nothing left either.
+        let _ = wait.await;
+    }
+
+    /// Returns when the organisation was told of a sign-out, as far as it can be.
+    pub async fn farewell(&self) {
+        let (done, wait) = oneshot::channel();
+        self.tell(Command::Farewell(done)).await;
+        // A client that has ended tells nobody any more.
         let _ = wait.await;
     }
 
@@ -181,6 +190,8 @@ struct Driver {
     /// Ends the wait for the browser when the sign-in is over.
     redirect: Option<tokio::task::JoinHandle<()>>,
     dials: std::collections::BTreeMap<DialId, oneshot::Sender<Result<Endpoint, Verdict>>>,
+    /// Who waits until the organisation was told of a sign-out.
+    farewells: Vec<oneshot::Sender<()>>,
     reports: mpsc::Sender<Report>,
     reported: Option<mpsc::Receiver<Report>>,
     stream_events: mpsc::Sender<StreamEvent>,
@@ -213,6 +224,7 @@ impl Driver {
             open_browser: None,
             redirect: None,
             dials: std::collections::BTreeMap::new(),
+            farewells: Vec::new(),
             reports,
             reported: Some(reported),
             stream_events,
@@ -227,6 +239,11 @@ impl Driver {
         loop {
             self.session.handle_time(self.clock.now());
             self.carry_out().await;
+            if !self.session.is_taking_leave() {
+                for waits in self.farewells.drain(..) {
+                    let _ = waits.send(()); // it may have had enough
+                }
+            }
             let wake = self.session.next_wake();
             tokio::select! {
                 command = inbox.recv() => match command {
@@ -255,6 +272,7 @@ impl Driver {
                 // Whoever asked may be gone.
                 let _ = done.send(());
             }
+            Command::Farewell(done) => self.farewells.push(done),
             Command::Dial(dial, answer) => {
                 self.dials.insert(dial.id, answer);
                 self.session.handle_dial(dial, now);

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
+use tokio::sync::RwLock;
 use tokio::task::JoinHandle;
 use ztna_model::{Endpoint, Protocol};
 use ztna_net::process::raise_descriptor_limit;
@@ -24,6 +25,8 @@ pub struct Connector {
     proxy: ProxyStatus,
     plane: PlaneHandle,
     tasks: Vec<JoinHandle<()>>,
+    /// Held by every question until it is answered.
+    answering: Arc<RwLock<()>>,
 }
 
 /// Why the connector cannot start.
@@ -58,14 +61,23 @@ impl Connector {
         let proxy = ProxyStatus { address: local.address(), password: local.secret().expose().clone() };
         let dialler = Doorman { client: client.clone(), dials: Arc::default() };
         let served = local.serve(dialler, plane.clone());
-        let answered = status::serve(asked, client.clone(), plane.clone(), proxy.clone());
+        let answering = Arc::default();
+        let answered =
+            status::serve(asked, client.clone(), plane.clone(), proxy.clone(), Arc::clone(&answering));
         let tasks = vec![tokio::spawn(served), tokio::spawn(answered)];
-        Ok(Self { client, proxy, plane, tasks })
+        Ok(Self { client, proxy, plane, tasks, answering })
     }
 
     /// Where local applications connect, and with which password.
     pub const fn proxy(&self) -> &ProxyStatus {
         &self.proxy
+    }
+
+    /// Returns when nothing is left to say: the organisation knows of a sign-out, as far as it can be told, and whoever
+    /// has asked has an answer.
+    pub async fn farewell(&self) {
+        self.client.farewell().await;
+        let _ = self.answering.write().await;
     }
 
     /// How it stands.

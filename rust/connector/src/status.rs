@@ -3,11 +3,13 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
+use tokio::sync::RwLock;
 use ztna_net::uds::{self, ConnectError, LocalListener};
 use ztna_session::Snapshot;
 
@@ -76,13 +78,21 @@ pub async fn ask(path: &Path, question: Question) -> Result<Status, AskError> {
     Ok(serde_json::from_slice(&answer)?)
 }
 
-/// Answers questions until the future is dropped.
-pub async fn serve(listener: LocalListener, client: Client, plane: PlaneHandle, proxy: ProxyStatus) {
+/// Answers questions until the future is dropped. Each holds `answering` until it is answered.
+pub async fn serve(
+    listener: LocalListener,
+    client: Client,
+    plane: PlaneHandle,
+    proxy: ProxyStatus,
+    answering: Arc<RwLock<()>>,
+) {
     loop {
         // Running out of descriptors passes; the next caller is served.
         let Ok((stream, _)) = listener.accept().await else { continue };
         let (client, plane, proxy) = (client.clone(), plane.clone(), proxy.clone());
+        let held = Arc::clone(&answering).read_owned().await;
         tokio::spawn(async move {
+            let _held = held;
             if let Err(error) = answer(stream, &client, &plane, proxy).await {
                 tracing::info!(%error, "a question about the status broke off");
             }
