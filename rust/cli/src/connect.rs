@@ -12,7 +12,7 @@ use ztna_connector::config::Config;
 use ztna_connector::keep::Keep;
 use ztna_connector::status::{AskError, Question, Status, ask};
 use ztna_connector::{Connector, Snapshot, StartError, State, Why};
-use ztna_model::{OrgString, Secret, secs};
+use ztna_model::{OrgString, Secret, millis};
 use ztna_net::uds::ListenError;
 
 use crate::exit::{self, Exit};
@@ -69,11 +69,16 @@ pub(crate) async fn connect(args: ConnectArgs, json: bool) -> Exit {
     connector.client.connect().await;
     show::proxy(connector.proxy(), json);
     let exit = follow(&mut snapshots, json, stop).await;
+    // The tunnel ends with this process in any case, and nobody here needs what is still to be said.
+    let _ = timeout(FAREWELL, stop_well(&connector, &mut snapshots)).await;
+    exit
+}
+
+async fn stop_well(connector: &Connector, snapshots: &mut watch::Receiver<Snapshot>) {
     connector.client.disconnect().await;
     let is_off = |snapshot: &Snapshot| matches!(snapshot.state, State::Off | State::SignedOut { .. });
-    // The tunnel ends with this process in any case.
-    let _ = timeout(FAREWELL, snapshots.wait_for(is_off)).await;
-    exit
+    let _ = snapshots.wait_for(is_off).await; // a client that has ended is off as well
+    connector.farewell().await;
 }
 
 /// Signs in, and leaves the session on the disk.
@@ -103,8 +108,8 @@ pub(crate) async fn sign_out(args: ConnectorArgs, json: bool) -> Exit {
                 Err(exit) => return exit,
             };
             connector.client.sign_out().await;
-            // The broker is told if it can be reached; nothing here depends on it.
-            awaited("telling the organisation", tokio::time::sleep(FAREWELL)).await;
+            // Nothing here depends on it.
+            let _ = awaited("telling the organisation", timeout(FAREWELL, connector.farewell())).await;
             show::status(&connector.status().await, json);
         }
         Err(error) => return failed(&error),
@@ -297,4 +302,4 @@ impl ConnectArgs {
     }
 }
 
-const FAREWELL: Duration = secs(2);
+const FAREWELL: Duration = millis(1_500);
