@@ -1,7 +1,7 @@
 use ztna_api::device::{Notice, NoticeEvent};
 use ztna_api::statement::{self, Body, Confirmed, Statement};
 use ztna_model::{
-    DeviceId, EndReason, Fact, FactState, Observed, Reading, Tier, WallTime, WgPublic, minutes,
+    DenyReason, DeviceId, EndReason, Fact, FactState, Observed, Reading, Tier, WallTime, WgPublic, minutes,
 };
 
 use crate::audit::{By, Event};
@@ -123,12 +123,14 @@ impl Pdp {
         self.enforce(change, |_, _| ());
     }
 
-    /// A person admits or ends a device of theirs from another one.
+    /// A person admits or ends a device of theirs from another one. What a hold keeps from everything else has no say
+    /// in other devices either: who has a stolen one would bring in the next.
     fn confirm(&mut self, session: &Session, device: DeviceId, action: Confirmed, mut change: Change) {
         let theirs = self.rows.devices.get(&device).filter(|device| device.owner == session.person).cloned();
         let Some(theirs) = theirs.filter(|theirs| theirs.id != session.device) else { return };
+        let against = self.standing(session, self.clock.wall()).map(|(reason, _)| reason);
         match (action, &theirs.state) {
-            (Confirmed::Admit, DeviceState::Waiting { .. }) => {
+            (Confirmed::Admit, DeviceState::Waiting { .. }) if against.is_none() => {
                 self.admit(&theirs, ztna_api::admin::AdmittedBy::Owner, &mut change);
                 self.propose(self.turn.clone(), change, move |pdp, outcome| {
                     if outcome.is_written() {
@@ -136,15 +138,19 @@ impl Pdp {
                     }
                 });
             }
-            (Confirmed::End, DeviceState::Waiting { .. } | DeviceState::Admitted { .. }) => {
+            (Confirmed::End, DeviceState::Waiting { .. } | DeviceState::Admitted { .. })
+                if against != Some(DenyReason::Held) =>
+            {
                 // The nonce is not claimed with it: who repeats this can but end what is over.
                 let mut change = Change::default();
                 let by = self.by(&session.person);
                 self.end_device(&theirs, EndReason::EndedByOwner, by, &mut change);
                 self.enforce(change, |_, _| ());
             }
-            (Confirmed::Admit, DeviceState::Admitted { .. } | DeviceState::Ended { .. })
-            | (Confirmed::End, DeviceState::Ended { .. }) => {}
+            (
+                Confirmed::Admit | Confirmed::End,
+                DeviceState::Waiting { .. } | DeviceState::Admitted { .. } | DeviceState::Ended { .. },
+            ) => {}
         }
     }
 

@@ -399,6 +399,29 @@ fn p2_2_p2_3_a_person_admits_and_ends_devices_from_another_one() {
 }
 
 #[test]
+fn c05_a_device_under_a_hold_brings_no_other_one_in_and_ends_none() {
+    use ztna_api::admin::HoldTarget;
+    for nth in 0..3 {
+        let (mut bench, _) = Bench::new();
+        let mut first = bench.ready("ana");
+        let target = match nth {
+            0 => HoldTarget::Device(first.tokens.device),
+            1 => HoldTarget::Session(first.tokens.sid),
+            _ => HoldTarget::Person(person("ana")),
+        };
+        let mut second = bench.device("ana"); // a new key on the stolen machine, say
+        bench.connect(&mut second);
+        bench.hold(target);
+        let device = second.tokens.device;
+        for action in [Confirmed::Admit, Confirmed::End] {
+            bench.state(&mut first, Body::Confirm { device, action });
+        }
+        let state = &bench.device_row(&device).state;
+        assert!(matches!(state, crate::rows::DeviceState::Waiting { .. }), "{nth}: {state:?}");
+    }
+}
+
+#[test]
 fn p3_7_a_session_that_ends_says_so_and_closes() {
     let (mut bench, _) = Bench::new();
     let device = bench.ready("ana");
