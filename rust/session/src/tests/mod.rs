@@ -225,10 +225,10 @@ fn whoever_needs_the_stream_hastens_it() {
         desk.wait();
         desk.session.handle_stream_closed(false, desk.now);
     }
-    let patient = desk.session.next_wake().unwrap().since(desk.now);
+    let patient = desk.session.stream_wake().unwrap().since(desk.now);
     assert!(patient >= secs(10), "{patient:?}");
     desk.dial(1, "wiki.demo", 80);
-    let hasty = desk.session.next_wake().unwrap().since(desk.now);
+    let hasty = desk.session.stream_wake().unwrap().since(desk.now);
     assert!(hasty <= secs(1), "{hasty:?}");
 }
 
