@@ -3,7 +3,9 @@ use ztna_datapath::tunnel::{PeerId, Role, Tunnel};
 use ztna_datapath::{Datapath, Side};
 use ztna_model::{
     Carrier, DenyReason, GatewayId, Grant, LeaseId, Random as _, Rule as Terms, Secret, Time, WgPublic,
+    is_forbidden_target,
 };
+use ztna_net::udp::Bind;
 use ztna_session::Plane;
 
 use crate::plane::gateways::{self, Gateway};
@@ -47,7 +49,9 @@ impl DataThread {
         self.datapath = Some(datapath);
     }
 
-    fn know(&mut self, id: GatewayId, key: WgPublic, carriers: Vec<Carrier>) {
+    fn know(&mut self, id: GatewayId, key: WgPublic, mut carriers: Vec<Carrier>) {
+        let own_machine = matches!(self.config.bind, Bind::LoopbackV4 | Bind::LoopbackV6);
+        carriers.retain(|carrier| may_send_to(*carrier, own_machine));
         if self.gateways.get(&id).is_some_and(|gateway| gateway.key != key) {
             self.part_with(&id);
         }
@@ -142,4 +146,43 @@ fn rule(grant: Grant, peer: PeerId, flows: u32) -> Rule {
     let terms = Terms { resource, protocol, ports, covers };
     let via = Via(peer.number());
     Rule { lease, scope: Scope::DEVICE, via, terms, deadline: Time::MAX, flows, effect: Effect::Allow }
+}
+
+/// Whether a gateway may be sought there. It says itself where it is, and must not make this device speak to its own
+/// services, to what stands beside it on the link, or to many at once. `own_machine`: a demonstration's is here.
+fn may_send_to(carrier: Carrier, own_machine: bool) -> bool {
+    let Carrier::Udp(to) = carrier;
+    let address = to.ip();
+    let is_host = !is_forbidden_target(address) || own_machine && address.is_loopback();
+    is_host && to.port() != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p6_7_a_gateway_names_no_place_that_is_not_a_host_elsewhere() {
+        let rows = [
+            ("192.0.2.1:51820", true, true),
+            ("10.1.2.3:51820", true, true),
+            ("[2001:db8::1]:51820", true, true),
+            ("[fd00::1]:51820", true, true),
+            ("127.0.0.1:53", false, true),
+            ("[::1]:53", false, true),
+            ("[::ffff:127.0.0.1]:53", false, false),
+            ("0.0.0.0:53", false, false),
+            ("169.254.169.254:80", false, false),
+            ("[fe80::1]:53", false, false),
+            ("239.255.255.250:1900", false, false),
+            ("255.255.255.255:67", false, false),
+            ("[ff02::1]:5353", false, false),
+            ("198.18.0.1:53", false, false),
+            ("192.0.2.1:0", false, false),
+        ];
+        for (at, elsewhere, here) in rows {
+            let carrier = Carrier::Udp(at.parse().unwrap());
+            assert_eq!((may_send_to(carrier, false), may_send_to(carrier, true)), (elsewhere, here), "{at}");
+        }
+    }
 }
