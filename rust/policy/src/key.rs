@@ -11,12 +11,21 @@ use crate::rule::Scope;
 pub(crate) struct HashKey {
     k0: u64,
     k1: u64,
+    // For mixing: drawn from the key, so that whatever key it is, they are as good as random.
+    m0: u64,
+    m1: u64,
 }
 
 impl HashKey {
-    pub(crate) const fn new(bytes: [u8; 16]) -> Self {
+    pub(crate) fn new(bytes: [u8; 16]) -> Self {
         let bits = u128::from_le_bytes(bytes);
-        Self { k0: bits as u64, k1: (bits >> 64) as u64 }
+        let mut key = Self { k0: bits as u64, k1: (bits >> 64) as u64, m0: 0, m1: 0 };
+        [key.m0, key.m1] = [0, 1].map(|number| {
+            let mut hasher = key.hasher();
+            hasher.write_u8(number);
+            hasher.finish()
+        });
+        key
     }
 
     /// A hasher that has read nothing. Begun anew each time, not cloned: its empty state is then known when it is compiled.
@@ -28,7 +37,7 @@ impl HashKey {
     /// Mixes two words: light, keyed, and no match for somebody who may try out what is stored.
     #[inline(always)]
     pub(crate) fn mix(&self, a: u64, b: u64) -> u64 {
-        let product = u128::from(a ^ self.k0) * u128::from(b ^ self.k1);
+        let product = u128::from(a ^ self.m0) * u128::from(b ^ self.m1);
         product as u64 ^ (product >> 64) as u64
     }
 }
@@ -161,8 +170,6 @@ mod tests {
 
     use super::*;
 
-    const SECRET: HashKey = HashKey::new([7; 16]);
-
     fn flow(protocol: Protocol, source: &str, destination: &str) -> Flow {
         let end = |text: &str| text.parse::<std::net::SocketAddr>().unwrap().into();
         Flow { protocol, source: end(source), destination: end(destination) }
@@ -180,13 +187,28 @@ mod tests {
             (1, flow(Protocol::Tcp, "[::a00:1]:5", "[::a00:2]:80")),
             (1, flow(Protocol::Tcp, "[::ffff:10.0.0.1]:5", "[::ffff:10.0.0.2]:80")),
         ];
+        let secret = HashKey::new([7; 16]);
         let keys = flows.map(|(scope, flow)| Key::outgoing(Scope(scope), &flow).unwrap());
         for (i, a) in keys.iter().enumerate() {
             for b in &keys[..i] {
-                assert!(!a.is(b) && a.hash(&SECRET) != b.hash(&SECRET));
+                assert!(!a.is(b) && a.hash(&secret) != b.hash(&secret));
             }
         }
         assert!(Key::outgoing(Scope(1), &flow(Protocol::Tcp, "10.0.0.1:5", "[::a00:2]:80")).is_none());
+    }
+
+    /// Numbers in a row, as prefixes are, under keys that are not random at all.
+    #[test]
+    fn what_is_mixed_spreads_whatever_the_key_is() {
+        for byte in [0, 1, 0x5a, 0xff] {
+            let secret = HashKey::new([byte; 16]);
+            let mut places = vec![0_u32; 4_096];
+            for number in 0..4_096_u64 {
+                places[secret.mix(0x0a00_0000 | number << 8, 0x118) as usize % 4_096] += 1;
+            }
+            let most = places.iter().max().copied();
+            assert!(most < Some(12), "{most:?} in one place under {byte}");
+        }
     }
 
     proptest! {
