@@ -12,16 +12,21 @@ use crate::rule::{Effect, Rule, Scope, Via};
 pub(crate) struct Destinations {
     index: Index,
     places: Vec<Place>,
+    // INVARIANT: as long as `places`. The arms of each behind its best one, sorted.
+    others: Vec<Vec<Arm>>,
     free: Vec<u32>,
     v4: Lengths,
     v6: Lengths,
 }
 
-/// One prefix of one scope, and what lies there.
+/// One prefix of one scope, and what lies there: one cache line, since most places have a single arm.
+#[repr(align(64))]
 struct Place {
     prefix: Prefix,
-    // INVARIANT: sorted, so that the first match is the best: Allow, Ask, Deny, then the lowest lease id.
-    arms: Vec<Arm>,
+    // INVARIANT: none of the others comes before it. Of arms in order the first match is the best: Allow, Ask, Deny,
+    // then the lowest lease id.
+    best: Arm,
+    has_others: bool,
 }
 
 /// One port range of one rule, and all of the rule that it takes to begin a flow: a rule itself lies elsewhere, and seldom
@@ -53,6 +58,7 @@ impl Destinations {
         Self {
             index: Index::with_room(prefixes),
             places: Vec::with_capacity(prefixes as usize),
+            others: Vec::with_capacity(prefixes as usize),
             free: Vec::with_capacity(prefixes as usize),
             v4: Lengths::default(),
             v6: Lengths::default(),
@@ -62,7 +68,8 @@ impl Destinations {
     /// What [`Destinations::with_room`] takes, in bytes.
     pub(crate) const fn bytes(most: u32) -> usize {
         let prefixes = most.saturating_mul(PREFIXES);
-        Index::bytes(prefixes) + prefixes as usize * (size_of::<Place>() + size_of::<u32>())
+        let place = size_of::<Place>() + size_of::<Vec<Arm>>() + size_of::<u32>();
+        Index::bytes(prefixes) + prefixes as usize * place
     }
 
     /// The rule for packets from `scope` to `to`, among those that are live:
@@ -80,11 +87,10 @@ impl Destinations {
     ) -> Option<Arm> {
         let mut explained = None;
         for length in self.lengths(to.address).longest_first() {
-            let Some(place) = self.place(secret, &Prefix::around(scope, to.address, length)) else {
-                continue;
-            };
+            let prefix = Prefix::around(scope, to.address, length);
+            let Some(at) = self.number(prefix.hash(secret), &prefix) else { continue };
             let covers = |arm: &&Arm| arm.covers(protocol, to.port) && is_live(arm.rule);
-            match place.arms.iter().find(covers) {
+            match self.arms(at).find(covers) {
                 Some(arm @ Arm { rank: Rank::Allow | Rank::Ask, .. }) => return Some(*arm),
                 Some(arm @ Arm { rank: Rank::Deny, .. }) => explained = explained.or(Some(*arm)),
                 None => {}
@@ -96,8 +102,8 @@ impl Destinations {
     /// Adds `rule`, numbered `number`.
     pub(crate) fn add(&mut self, secret: &HashKey, rule: &Rule, number: u32) {
         for cidr in prefixes(&rule.terms.covers) {
-            let place = self.place_or_new(secret, Prefix::of(rule.scope, cidr));
-            let Some(Place { arms, .. }) = self.places.get_mut(place as usize) else { continue };
+            let prefix = Prefix::of(rule.scope, cidr);
+            let hash = prefix.hash(secret);
             for range in rule.terms.ports.ranges() {
                 let arm = Arm {
                     rank: Rank::of(rule.effect),
@@ -109,7 +115,10 @@ impl Destinations {
                     via: rule.via,
                     flows: rule.flows,
                 };
-                arms.insert(arms.partition_point(|known| *known < arm), arm);
+                match self.number(hash, &prefix) {
+                    Some(at) => self.join(at, arm),
+                    None => self.begin(hash, prefix, arm),
+                }
             }
         }
     }
@@ -119,11 +128,9 @@ impl Destinations {
         for cidr in prefixes(&rule.terms.covers) {
             let prefix = Prefix::of(rule.scope, cidr);
             let hash = prefix.hash(secret);
-            let Some(at) = self.number(hash, &prefix) else { continue };
-            let Some(Place { arms, .. }) = self.places.get_mut(at as usize) else { continue };
-            arms.retain(|arm| arm.rule != number);
-            if arms.is_empty() {
-                *arms = Vec::new();
+            if let Some(at) = self.number(hash, &prefix)
+                && self.leave(at, number)
+            {
                 self.index.remove(hash, at);
                 self.free.push(at);
                 self.lengths_mut(&prefix).remove(prefix.length());
@@ -131,28 +138,59 @@ impl Destinations {
         }
     }
 
-    fn place(&self, secret: &HashKey, prefix: &Prefix) -> Option<&Place> {
-        self.places.get(self.number(prefix.hash(secret), prefix)? as usize)
+    /// The arms at place `at`, the best first.
+    #[inline]
+    fn arms(&self, at: u32) -> impl Iterator<Item = &Arm> {
+        let place = self.places.get(at as usize);
+        let others = place.filter(|place| place.has_others).and_then(|_| self.others.get(at as usize));
+        place.map(|place| &place.best).into_iter().chain(others.into_iter().flatten())
     }
 
+    #[inline]
     fn number(&self, hash: u64, prefix: &Prefix) -> Option<u32> {
         self.index.find(hash, |at| self.places.get(at as usize).is_some_and(|place| place.prefix.is(prefix)))
     }
 
-    fn place_or_new(&mut self, secret: &HashKey, prefix: Prefix) -> u32 {
-        let hash = prefix.hash(secret);
-        if let Some(known) = self.number(hash, &prefix) {
-            return known;
-        }
-        let place = Place { prefix, arms: Vec::new() };
+    /// Adds a place with its first arm.
+    fn begin(&mut self, hash: u64, prefix: Prefix, best: Arm) {
+        let place = Place { prefix, best, has_others: false };
         let at = self.free.pop().unwrap_or(self.places.len() as u32);
         match self.places.get_mut(at as usize) {
             Some(vacant) => *vacant = place,
-            None => self.places.push(place),
+            None => {
+                self.places.push(place);
+                self.others.push(Vec::new());
+            }
         }
         self.index.insert(hash, at);
         self.lengths_mut(&prefix).add(prefix.length());
-        at
+    }
+
+    /// Adds an arm to those at place `at`.
+    fn join(&mut self, at: u32, mut arm: Arm) {
+        let Some(place) = self.places.get_mut(at as usize) else { return };
+        let Some(others) = self.others.get_mut(at as usize) else { return };
+        if arm < place.best {
+            std::mem::swap(&mut arm, &mut place.best);
+        }
+        others.insert(others.partition_point(|known| *known < arm), arm);
+        place.has_others = true;
+    }
+
+    /// Takes the arms of rule `number` away from place `at`. Whether none is left.
+    fn leave(&mut self, at: u32, number: u32) -> bool {
+        let Some(place) = self.places.get_mut(at as usize) else { return false };
+        let Some(others) = self.others.get_mut(at as usize) else { return false };
+        others.retain(|arm| arm.rule != number);
+        let is_over = place.best.rule == number && others.is_empty();
+        if place.best.rule == number && !is_over {
+            place.best = others.remove(0);
+        }
+        place.has_others = !others.is_empty();
+        if !place.has_others {
+            *others = Vec::new();
+        }
+        is_over
     }
 
     const fn lengths(&self, address: IpAddr) -> &Lengths {
@@ -285,6 +323,8 @@ fn prefixes(covers: &Match) -> impl Iterator<Item = Cidr> {
 
 // How many prefixes a rule covers at most: a name's two synthetic addresses.
 const PREFIXES: u32 = 2;
+
+const _: () = assert!(size_of::<Place>() == 64);
 
 #[cfg(test)]
 mod tests {
