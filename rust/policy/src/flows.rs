@@ -30,6 +30,12 @@ pub(crate) struct Entry {
     pub(crate) seen: u32,
 }
 
+/// No flow has this key: what the search has found out, for whoever opens one.
+#[derive(Clone, Copy)]
+pub(crate) struct Absent {
+    hash: u64,
+}
+
 /// The flows in the order of their last packets, the longest silent first. Two queues, each with one limit.
 struct Ages {
     links: Links,
@@ -64,22 +70,18 @@ impl Flows {
 
     /// The flow with this key, and its number.
     #[inline(always)]
-    pub(crate) fn find(&mut self, secret: &HashKey, key: Key) -> Option<(u32, &Entry)> {
+    pub(crate) fn find(&mut self, secret: &HashKey, key: Key) -> Result<(u32, &Entry), Absent> {
         let guess = self.guess(&key);
-        let mut number = *self.recent.get(guess)?;
-        if !self.entries.get(number as usize).is_some_and(|entry| entry.key.is(&key)) {
-            number = self.search(secret, key)?;
-            *self.recent.get_mut(guess)? = number;
+        let Self { index, entries, recent, .. } = self;
+        let guessed = recent.get(guess).copied().unwrap_or(NONE);
+        if let Some(entry) = entries.get(guessed as usize)
+            && entry.key.is(&key)
+        {
+            return Ok((guessed, entry));
         }
-        Some((number, self.entries.get(number as usize)?))
-    }
-
-    // Apart, and with a key of its own, so that the way past it needs few registers and no memory.
-    #[inline(never)]
-    fn search(&self, secret: &HashKey, key: Key) -> Option<u32> {
-        let is_meant =
-            |number: u32| self.entries.get(number as usize).is_some_and(|entry| entry.key.is(&key));
-        self.index.find(key.hash(secret), is_meant)
+        let (number, entry) = search(index, entries, secret, key)?;
+        recent.get_mut(guess).into_iter().for_each(|recent| *recent = number);
+        Ok((number, entry))
     }
 
     /// Where in `recent` a flow would be.
@@ -101,13 +103,15 @@ impl Flows {
         }
     }
 
-    /// Begins a flow that is not there, as the youngest of its rule's `siblings`. Whether there was room.
-    pub(crate) fn open(&mut self, secret: &HashKey, entry: Entry, siblings: &mut Chain) -> bool {
+    /// Begins a flow that was not found, as the youngest of its rule's `siblings`. Whether there was room.
+    pub(crate) fn open(&mut self, absent: Absent, entry: Entry, siblings: &mut Chain) -> bool {
         let Some(number) = self.vacancy(entry) else { return false };
-        self.index.insert(entry.key.hash(secret), number);
+        self.index.insert(absent.hash, number);
         self.by_rule.join(siblings, number);
         let (links, chain) = self.by_age.queue(entry.key.protocol());
         links.join(chain, number);
+        let guess = self.guess(&entry.key);
+        self.recent.get_mut(guess).into_iter().for_each(|recent| *recent = number);
         true
     }
 
@@ -146,6 +150,20 @@ impl Flows {
         };
         oldest(&self.by_age.short, IDLE_SHORT).or_else(|| oldest(&self.by_age.long, IDLE_LONG))
     }
+}
+
+// Apart, and with a key of its own, so that the way past it needs few registers and no memory.
+#[inline(never)]
+fn search<'a>(
+    index: &Index,
+    entries: &'a [Entry],
+    secret: &HashKey,
+    key: Key,
+) -> Result<(u32, &'a Entry), Absent> {
+    let hash = key.hash(secret);
+    let found =
+        index.find(hash, |number| entries.get(number as usize).is_some_and(|entry| entry.key.is(&key)));
+    found.and_then(|number| Some((number, entries.get(number as usize)?))).ok_or(Absent { hash })
 }
 
 impl Ages {

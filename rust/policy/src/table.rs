@@ -4,7 +4,7 @@ use thiserror::Error;
 use ztna_model::{DenyReason, Flow, LeaseId, Time};
 
 use crate::destinations::{Destinations, Rank};
-use crate::flows::{Entry, Flows};
+use crate::flows::{Absent, Entry, Flows};
 use crate::key::{HashKey, Key};
 use crate::limits::Limits;
 use crate::rule::{Effect, Rule, Scope, Via};
@@ -79,8 +79,9 @@ impl Table {
     #[inline]
     pub fn outgoing(&mut self, scope: Scope, flow: &Flow, bytes: usize) -> Verdict {
         let Some(key) = Key::outgoing(scope, flow) else { return UNREADABLE };
-        let Some((number, &Entry { slot, .. })) = self.flows.find(&self.secret, key) else {
-            return self.first(scope, flow, key, bytes);
+        let (number, &Entry { slot, .. }) = match self.flows.find(&self.secret, key) {
+            Ok(found) => found,
+            Err(absent) => return self.first(flow, key, absent, bytes),
         };
         let Some(live) = self.rules.live(slot, self.now) else { return NOTHING };
         live.from_device.count(bytes);
@@ -161,7 +162,7 @@ impl Table {
     /// there was such a flow.
     pub fn close(&mut self, scope: Scope, flow: &Flow) -> bool {
         let Some(key) = Key::outgoing(scope, flow) else { return false };
-        let Some((number, &Entry { slot, .. })) = self.flows.find(&self.secret, key) else { return false };
+        let Ok((number, &Entry { slot, .. })) = self.flows.find(&self.secret, key) else { return false };
         self.close_at(number, scope, slot)
     }
 
@@ -173,7 +174,7 @@ impl Table {
     /// The rule under which a flow lives, given as the device's packets show it. It counts for nothing.
     pub fn under(&mut self, scope: Scope, flow: &Flow) -> Option<Slot> {
         let key = Key::outgoing(scope, flow)?;
-        self.flows.find(&self.secret, key).map(|(_, entry)| entry.slot)
+        self.flows.find(&self.secret, key).ok().map(|(_, entry)| entry.slot)
     }
 
     /// Where the rule of `lease` is.
@@ -198,14 +199,15 @@ impl Table {
 
     /// Judges a packet that belongs to no live flow.
     #[inline(never)]
-    fn first(&mut self, scope: Scope, flow: &Flow, key: Key, bytes: usize) -> Verdict {
+    fn first(&mut self, flow: &Flow, key: Key, absent: Absent, bytes: usize) -> Verdict {
         let is_live = |index| self.rules.is_live(index, self.now);
-        let found = self.destinations.find(&self.secret, scope, flow.protocol, &flow.destination, is_live);
+        let found =
+            self.destinations.find(&self.secret, key.scope(), flow.protocol, &flow.destination, is_live);
         let Some(arm) = found else { return NOTHING };
         match arm.rank {
             Rank::Allow => {
                 let Some(slot) = self.rules.slot(arm.rule, arm.via) else { return NOTHING };
-                self.open(Entry { key, slot, seen: self.second }, arm.flows, bytes)
+                self.open(absent, Entry { key, slot, seen: self.second }, arm.flows, bytes)
             }
             Rank::Ask => self.rules.slot(arm.rule, arm.via).map_or(NOTHING, Verdict::Ask),
             Rank::Deny => match self.rules.at(arm.rule).map(|(_, rule)| rule.effect) {
@@ -217,10 +219,10 @@ impl Table {
 
     /// Opens a flow, unless that would be one too many for its rule, its scope or the table. Idle ones are gone
     /// already; none that is alive makes room.
-    fn open(&mut self, entry: Entry, cap: u32, bytes: usize) -> Verdict {
+    fn open(&mut self, absent: Absent, entry: Entry, cap: u32, bytes: usize) -> Verdict {
         let Some((account, live)) = self.rules.account(entry.key.scope(), entry.slot) else { return NOTHING };
         let fits = live.flows < cap && *account < self.limits.flows_per_scope;
-        if !fits || !self.flows.open(&self.secret, entry, &mut live.chain) {
+        if !fits || !self.flows.open(absent, entry, &mut live.chain) {
             return Verdict::Deny(DenyReason::TooManyFlows);
         }
         *account += 1;
@@ -233,7 +235,7 @@ impl Table {
     /// The live flow with this key, if its answers come through `via`.
     #[inline(always)]
     fn answered(&mut self, key: Key, via: Via) -> Option<(u32, Slot)> {
-        let (number, entry) = self.flows.find(&self.secret, key)?;
+        let (number, entry) = self.flows.find(&self.secret, key).ok()?;
         (entry.slot.via() == via).then_some((number, entry.slot))
     }
 
