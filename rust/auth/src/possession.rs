@@ -115,3 +115,49 @@ fn bearer(token: &str) -> Result<HeaderValue, SignError> {
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 const LONGEST_NONCE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use ztna_api::dpop::{Expected, ProofError};
+    use ztna_model::WallTime;
+    use ztna_net::keys::P256Key;
+    use ztna_net::random::SystemRandom;
+
+    use super::*;
+
+    #[test]
+    fn p3_4_a_proof_names_its_request_its_token_and_the_broker_s_time() {
+        let key = P256Key::from_pkcs8(&P256Key::generate().unwrap()).unwrap();
+        let mut possession = Possession::new("https://acme.example".parse().unwrap(), Arc::new(key));
+        let learnt = Time::from_millis(7_000);
+        // This device's own clock may show what it likes.
+        let nonce = Nonce { nonce: "n".into(), time: WallTime::from_secs(1_800_000_000) };
+        possession.learn(&nonce, learnt);
+        let token = Secret::new("token".to_owned());
+        let later = Time::from_millis(607_000);
+        let random = &mut SystemRandom::new();
+        let request =
+            possession.request(http::Method::GET, "/v1/stream", Some(&token), later, random).unwrap();
+        let headers = request.headers_ref().unwrap();
+        let authorization = headers.get(AUTHORIZATION).unwrap();
+        assert_eq!(authorization, "DPoP token");
+        assert!(authorization.is_sensitive());
+        let proof = headers.get(DPOP).unwrap().to_str().unwrap();
+        let check = |method, access_token, now| {
+            let uri = "https://acme.example/v1/stream";
+            dpop::verify(proof, Expected { method, uri, access_token, now })
+        };
+        let now = WallTime::from_secs(1_800_000_600);
+        let verified = check("GET", Some("token"), now).unwrap();
+        assert_eq!((verified.jkt, verified.nonce.as_deref()), (possession.jkt(), Some("n")));
+        assert_eq!(check("POST", Some("token"), now), Err(ProofError::WrongMethod));
+        assert_eq!(check("GET", Some("other"), now), Err(ProofError::WrongToken));
+        assert_eq!(check("GET", None, now), Err(ProofError::WrongToken));
+        let another = possession.request(http::Method::GET, "/v1/stream", Some(&token), later, random);
+        let another = another.unwrap().headers_ref().unwrap().get(DPOP).cloned().unwrap();
+        let another = another.to_str().unwrap().to_owned();
+        let uri = "https://acme.example/v1/stream";
+        let expected = Expected { method: "GET", uri, access_token: Some("token"), now };
+        assert_ne!(dpop::verify(&another, expected).unwrap().jti, verified.jti, "each has an id of its own");
+    }
+}
