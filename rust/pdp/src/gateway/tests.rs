@@ -187,9 +187,8 @@ fn h01_a_gateway_that_asks_for_one_lease_a_thousand_times_gets_it_once() {
         let renew = gateway::Renew { beat: bench.beat_of(&gate), leases: vec![lease; 100] };
         bench.tell(&gate, renew);
     }
-    let renewed = |frame: &ToGateway| match frame {
-        ToGateway::Renewed(renewed) => renewed.leases.len(),
-        _ => 0,
+    let renewed = |frame: &ToGateway| {
+        if let ToGateway::Renewed(renewed) = frame { renewed.leases.len() } else { 0 }
     };
     assert_eq!(bench.gate_frames(&gate).iter().map(renewed).sum::<usize>(), 1);
     bench.after(secs(1));
