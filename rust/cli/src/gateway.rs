@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use ztna_gateway::status::{Source, Status, StatusError};
 use ztna_gateway::Config;
+use ztna_gateway::status::{Source, Status, StatusError};
 
 use crate::exit::{self, Exit};
 use crate::logging::Logging;

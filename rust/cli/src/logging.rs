@@ -1,7 +1,11 @@
 use std::io::{self, IsTerminal as _};
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt, registry};
 use ztna_net::settings::{LogConfig, LogFormat};
 
 /// What is logged, and how. Logs go to standard error.
@@ -52,13 +56,19 @@ impl Logging {
             Ok(quiet) => filter.add_directive(quiet),
             Err(_) => filter,
         };
-        let logger = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-        let logger = logger.with_ansi(io::stderr().is_terminal());
+        let filter = filter.and(filter_fn(is_ours_or_discreet));
+        let logger = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
         match self.log_form.unwrap_or(form) {
-            Form::Text => logger.init(),
-            Form::Json => logger.json().init(),
+            Form::Text => registry().with(logger.with_filter(filter)).init(),
+            Form::Json => registry().with(logger.json().with_filter(filter)).init(),
         }
     }
+}
+
+/// Libraries trace what passes through them, and do not know what of it is secret.
+fn is_ours_or_discreet(line: &Metadata<'_>) -> bool {
+    let is_ours = line.target().starts_with("ztna_") || line.target().starts_with("openztna");
+    is_ours || *line.level() <= Level::DEBUG
 }
 
 const QUIET: &str = "boringtun=off";

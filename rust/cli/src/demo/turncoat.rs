@@ -43,10 +43,10 @@ impl Turncoat {
         let mut socket = dial(org, &enrolment, &key).await?;
         let hello = FromGateway::from(hello(org, enrolment, &key)?);
         socket.send(Message::text(hello.write())).await.while_doing(DOING)?;
-        match next(&mut socket, secs(5)).await? {
-            ToGateway::Welcome(welcome) => Ok(Self { socket, welcome }),
-            _ => Err(Trouble::new(DOING, "the broker does not greet it")),
-        }
+        let ToGateway::Welcome(welcome) = next(&mut socket, secs(5)).await? else {
+            return Err(Trouble::new(DOING, "the broker does not greet it"));
+        };
+        Ok(Self { socket, welcome })
     }
 
     /// The next lease that it is offered. It never says that it holds it.
