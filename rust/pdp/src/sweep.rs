@@ -5,7 +5,7 @@ use ztna_model::minutes;
 use crate::audit::{By, Event};
 use crate::ledger::Change;
 use crate::pdp::Pdp;
-use crate::rows::{Key, Session, SessionState, TokenKind};
+use crate::rows::{Key, Session, SessionState, Token, TokenKind};
 use crate::timers::Timer;
 
 impl Pdp {
@@ -35,8 +35,10 @@ impl Pdp {
         for session in self.rows.sessions.values().filter(old) {
             change.delete(Key::Session(session.sid));
         }
+        let is_live = |token: &Token| self.rows.sessions.get(&token.sid).is_some_and(Session::is_live);
         for token in self.rows.tokens.values() {
-            if token.kind == TokenKind::Access && now >= token.expires {
+            // One of a session that is over was on its way to the store when that ended.
+            if !is_live(token) || token.kind == TokenKind::Access && now >= token.expires {
                 change.delete(Key::Token(token.hash));
             }
         }
