@@ -69,6 +69,56 @@ fn p3_5_the_next_stream_is_handed_over_when_the_current_one_says_so() {
 }
 
 #[test]
+fn p3_5_only_the_current_stream_speaks_for_a_link_and_only_for_the_one_it_was_asked_about() {
+    let (mut bench, _) = Bench::new();
+    let device = bench.ready("ana");
+    let (current, prev) = (device.stream, device.link);
+    let claimant = bench.open(&device).unwrap();
+    let bystander = bench.open(&device).unwrap();
+    bench.hello(claimant, prev, link(2));
+    for from in [claimant, bystander] {
+        bench.say(from, Mine { next: link(2), mine: true });
+        bench.say(from, Mine { next: link(2), mine: false });
+    }
+    bench.say(current, Mine { next: link(3), mine: true });
+    bench.say(current, Mine { next: link(3), mine: false });
+    assert!(!welcomed(&mut bench, claimant) && !bench.is_closed(current));
+    assert!(bench.session(&device.tokens.sid).is_live());
+    bench.say(current, Mine { next: link(2), mine: true });
+    assert!(welcomed(&mut bench, claimant));
+}
+
+#[test]
+fn p3_5_p7_a_hello_that_is_out_of_place_closes_its_stream_and_nothing_else() {
+    use ztna_api::device::Hello;
+    use ztna_api::discovery::Versions;
+    let good = |prev| Hello {
+        org: crate::testing::org(),
+        versions: Versions::OURS,
+        prev,
+        next: link(2),
+        software: String::new(),
+        platform: String::new(),
+    };
+    let (mut bench, _) = Bench::new();
+    let mut device = bench.device("ana");
+    let elsewhere = Hello { org: "https://other.example".parse().unwrap(), ..good(None) };
+    let above = Versions { min: Versions::OURS.max + 1, max: Versions::OURS.max + 9 };
+    let stranger = Hello { versions: above, ..good(None) };
+    for (name, hello) in [("to another organisation", elsewhere), ("in another language", stranger)] {
+        let stream = bench.open(&device).unwrap();
+        bench.say(stream, hello);
+        assert!(bench.is_closed(stream), "{name}");
+        assert!(bench.session(&device.tokens.sid).is_live(), "{name}");
+    }
+    bench.connect(&mut device);
+    bench.say(device.stream, good(device.link));
+    assert!(bench.is_closed(device.stream), "a second one");
+    assert!(bench.session(&device.tokens.sid).is_live());
+    assert_eq!(bench.session(&device.tokens.sid).links.map(|links| links.current), device.link);
+}
+
+#[test]
 fn p3_5_a_stream_that_is_silent_for_five_seconds_is_replaced() {
     let (mut bench, _) = Bench::new();
     let device = bench.ready("ana");

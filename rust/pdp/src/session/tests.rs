@@ -1,13 +1,14 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the one it means")]
 
 use ztna_api::admin::{Answer, HoldTarget, Op};
+use ztna_api::dpop::Proof;
 use ztna_api::key;
-use ztna_api::token::{Admission, TokenErrorCode};
+use ztna_api::token::{Admission, TokenError, TokenErrorCode};
 use ztna_model::{DenyReason, EndReason, WallTime, minutes, secs};
 
 use crate::audit::Event;
 use crate::rows::{Rows, SessionState};
-use crate::testing::{Bench, Store, p256, person};
+use crate::testing::{Bench, Device, Store, p256, person};
 use crate::{ClaimKind, Exchange, Input, Output, RequestId};
 
 /// One thing wrong with an exchange, and the refusal it must cause.
@@ -160,6 +161,80 @@ fn p3_1_a_session_that_lost_its_person_on_the_way_is_not_opened() {
 }
 
 #[test]
+fn p3_6_a_session_whose_device_was_ended_on_the_way_is_not_opened() {
+    let (mut bench, _) = Bench::new();
+    let device = bench.device("ana");
+    bench.sign_out(&device.tokens.access_token, &device.key).unwrap();
+    let exchange = bench.exchange("ana", &device.key);
+    let sign_in = exchange.request;
+    bench.store = Store::Slow;
+    bench.handle(Input::Exchange(Box::new(exchange)));
+    let end = RequestId(bench.number());
+    let op = Op::DeviceEnd { device: device.tokens.device };
+    bench.handle(Input::Admin(crate::Admin { request: end, uid: 0, op }));
+    bench.flush();
+    assert!(bench.tokens(sign_in).is_err());
+    assert!(bench.stored.sessions.values().all(|session| !session.is_live()));
+    assert!(!bench.device_row(&device.tokens.device).is_theirs());
+    assert_eq!(bench.stored, *bench.pdp.rows());
+}
+
+#[test]
+fn p3_1_a_proof_is_claimed_for_as_long_as_its_nonce_could_carry_it() {
+    let (mut bench, _) = Bench::new();
+    let exchange = bench.exchange("ana", &p256());
+    let proof = exchange.proof.clone();
+    bench.try_exchange(exchange).unwrap();
+    bench.after(minutes(5));
+    bench.claims.clear(); // what a store may have forgotten by then must be too old by itself
+    let refused = bench.pdp.check_proof(&proof).expect_err("a proof used before");
+    assert_eq!(refused.error, TokenErrorCode::InvalidDpopProof);
+    bench.after(secs(1));
+    let refused = bench.pdp.check_proof(&proof).expect_err("a nonce that is over");
+    assert_eq!(refused.error, TokenErrorCode::UseDpopNonce);
+}
+
+#[test]
+fn p3_3_who_was_seen_when_is_what_the_id_token_says() {
+    let rows = [
+        // issued, the person's own act, both in seconds before now; then what is kept of them
+        (300, Some(7_200), 240, 7_200),
+        (300, None, 240, 300),
+        (0, Some(0), 0, 0),
+        (30, Some(30), 0, 30),
+    ];
+    for (issued, auth, seen_s, auth_s) in rows {
+        let (mut bench, _) = Bench::new();
+        let mut exchange = bench.exchange("ana", &p256());
+        let now = bench.now.wall;
+        exchange.id_token.issued = now - secs(issued);
+        exchange.id_token.auth_time = auth.map(|ago| now - secs(ago));
+        let tokens = bench.try_exchange(exchange).unwrap();
+        let auth = &bench.session(&tokens.sid).auth;
+        assert_eq!((auth.idp_seen, auth.auth_time), (now - secs(seen_s), now - secs(auth_s)), "{issued}");
+    }
+    let (mut bench, _) = Bench::new();
+    let mut exchange = bench.exchange("ana", &p256());
+    exchange.id_token.auth_time = Some(bench.now.wall + minutes(60));
+    let tokens = bench.try_exchange(exchange).unwrap();
+    assert_eq!(bench.session(&tokens.sid).auth.auth_time, bench.now.wall, "nobody is seen in the future");
+}
+
+#[test]
+fn p3_5_with_a_new_sign_in_the_chain_of_streams_begins_anew() {
+    let (mut bench, _) = Bench::new();
+    let mut device = bench.ready("ana");
+    let before = device.stream;
+    bench.after(minutes(1));
+    device.tokens = bench.sign_in("ana", &device.key).unwrap();
+    device.link = None;
+    bench.connect(&mut device);
+    assert!(bench.session(&device.tokens.sid).is_live(), "no clone of itself");
+    assert!(bench.is_closed(before));
+    assert!(!bench.is_closed(device.stream));
+}
+
+#[test]
 fn p3_3_signing_in_again_on_the_same_device_keeps_the_session() {
     let (mut bench, _) = Bench::new();
     let key = p256();
@@ -219,6 +294,83 @@ fn a06_a_spent_token_in_other_hands_ends_the_session_and_a_live_one_is_no_use_to
     assert!(!bench.session(&device.tokens.sid).is_live());
 }
 
+/// One thing wrong with the proof of a live device, and the refusal that it must cause whatever is asked with it.
+fn check_proof(name: &str, change: impl Fn(&mut Bench, &mut Proof), error: TokenErrorCode) {
+    type Ask = fn(&mut Bench, &Device, Proof) -> Result<(), TokenError>;
+    let refresh: Ask = |bench, device, proof| {
+        let (request, token) = (RequestId(bench.number()), device.tokens.refresh_token.clone().into());
+        bench.handle(Input::Refresh(crate::Refresh { request, proof, token }));
+        bench.tokens(request).map(|_| ())
+    };
+    let stream: Ask = |bench, device, proof| {
+        let (stream, token) = (crate::StreamId(bench.number()), device.tokens.access_token.clone().into());
+        let address = "192.0.2.7".parse().unwrap();
+        bench.handle(Input::DeviceOpened(crate::DeviceOpened { stream, proof, token, address }));
+        let answer = bench.find(|output| match output {
+            Output::Stream(answered, answer) if *answered == stream => Some(answer.clone()),
+            _ => None,
+        });
+        answer.expect("an answer")
+    };
+    for (what, ask) in [("refresh", refresh), ("stream", stream)] {
+        let (mut bench, _) = Bench::new();
+        let device = bench.device("ana");
+        let mut proof = bench.proof(&device.key);
+        change(&mut bench, &mut proof);
+        let refused = ask(&mut bench, &device, proof).expect_err(name);
+        assert_eq!(refused.error, error, "{what}: {name}");
+        assert!(bench.session(&device.tokens.sid).is_live(), "{what}: {name}: it costs the device nothing");
+        let sound = bench.proof(&device.key);
+        assert_eq!(ask(&mut bench, &device, sound.clone()), Ok(()), "{what}: {name}");
+        let again = ask(&mut bench, &device, sound).expect_err("a proof used before");
+        assert_eq!(again.error, TokenErrorCode::InvalidDpopProof, "{what}");
+    }
+}
+
+#[test]
+fn p3_4_p3_5_a07_refreshing_and_opening_a_stream_take_a_fresh_proof_that_nobody_used() {
+    use TokenErrorCode::*;
+    check_proof("no nonce", |_, proof| proof.nonce = None, UseDpopNonce);
+    check_proof("a nonce of its own making", |_, proof| proof.nonce = Some("AAAA".into()), UseDpopNonce);
+    let old = |bench: &mut Bench, proof: &mut Proof| {
+        let nonces = crate::nonce::Nonces::new(&ztna_model::Secret::new([7; 32]), &crate::testing::org());
+        let (purpose, then) = (crate::nonce::Purpose::Request, bench.now.wall - secs(301));
+        proof.nonce = Some(nonces.seal(purpose, then, &mut crate::testing::Counter(9)));
+    };
+    check_proof("a nonce 301 s old", old, UseDpopNonce);
+    let elsewhere = |bench: &mut Bench, proof: &mut Proof| {
+        bench.claims.insert((ClaimKind::Jti, format!("{} {}", proof.jkt, proof.jti)));
+    };
+    check_proof("used at another broker", elsewhere, InvalidDpopProof);
+}
+
+#[test]
+fn p3_4_what_ends_a_session_ends_what_it_was_about_to_get() {
+    let (mut bench, _) = Bench::new();
+    let device = bench.device("ana");
+    let (renewal, stream) = (RequestId(bench.number()), crate::StreamId(bench.number()));
+    let (proof, token) = (bench.proof(&device.key), device.tokens.refresh_token.clone().into());
+    let opening = bench.proof(&device.key);
+    bench.store = Store::Slow;
+    bench.handle(Input::Refresh(crate::Refresh { request: renewal, proof, token }));
+    let (token, address) = (device.tokens.access_token.clone().into(), "192.0.2.7".parse().unwrap());
+    let opened = crate::DeviceOpened { stream, proof: opening, token, address };
+    bench.handle(Input::DeviceOpened(opened));
+    let end = RequestId(bench.number());
+    let op = Op::SessionEnd { sid: device.tokens.sid };
+    bench.handle(Input::Admin(crate::Admin { request: end, uid: 0, op }));
+    bench.flush();
+    let refused = bench.tokens(renewal).expect_err("a renewal of what is over");
+    assert_eq!(refused.reason, Some(DenyReason::SessionEnded));
+    let is_accepted = |output: &Output| matches!(output, Output::Stream(_, Ok(())));
+    assert!(!bench.outputs.iter().any(is_accepted), "no stream for a session that is over");
+    assert!(!bench.session(&device.tokens.sid).is_live());
+    bench.store = Store::Up;
+    bench.after(minutes(1));
+    assert!(bench.stored.tokens.is_empty(), "what was on its way is swept out");
+    assert_eq!(bench.stored, *bench.pdp.rows());
+}
+
 #[test]
 fn p3_4_two_brokers_rotate_a_token_once() {
     let (mut bench, _) = Bench::new();
@@ -232,7 +384,7 @@ fn p3_4_two_brokers_rotate_a_token_once() {
 
 #[test]
 fn p3_4_twelve_idle_hours_or_seven_days_end_a_session() {
-    let refresh = |bench: &mut Bench, device: &mut crate::testing::Device| {
+    let refresh = |bench: &mut Bench, device: &mut Device| {
         let token = device.tokens.refresh_token.clone();
         device.tokens = bench.refresh(&token, &device.key).unwrap();
     };
@@ -242,7 +394,10 @@ fn p3_4_twelve_idle_hours_or_seven_days_end_a_session() {
     refresh(&mut bench, &mut device);
     bench.after(minutes(11 * 60));
     refresh(&mut bench, &mut device);
-    bench.after(minutes(12 * 60));
+    bench.restart();
+    bench.after(minutes(12 * 60) - secs(1));
+    assert!(bench.session(&device.tokens.sid).is_live(), "it was heard of when it renewed");
+    bench.after(secs(1));
     let state = bench.session(&device.tokens.sid).state;
     assert!(matches!(state, SessionState::Ended { reason: EndReason::Idle, .. }), "{state:?}");
     assert!(bench.refresh(&device.tokens.refresh_token, &device.key).is_err());
@@ -276,6 +431,7 @@ fn p3_4_tokens_are_kept_by_their_hashes_alone() {
 #[test]
 fn p3_4_an_access_token_lives_five_minutes() {
     let (mut bench, _) = Bench::new();
+    bench.after(secs(30)); // between two sweeps: it is its own age that ends it
     let device = bench.device("ana");
     bench.after(secs(299));
     assert!(bench.open(&device).is_ok());
@@ -297,6 +453,9 @@ fn p3_7_signing_out_ends_the_session_and_voids_no_other() {
     let device = bench.ready("ana");
     let refused = bench.sign_out(&device.tokens.refresh_token, &device.key).unwrap_err();
     assert_eq!(refused.error, TokenErrorCode::InvalidToken, "a refresh token opens nothing");
+    let refused = bench.sign_out(&device.tokens.access_token, &p256()).unwrap_err();
+    assert_eq!(refused.error, TokenErrorCode::InvalidToken, "nor does an access token without its key");
+    assert!(bench.session(&device.tokens.sid).is_live());
     bench.sign_out(&device.tokens.access_token, &device.key).unwrap();
     assert!(!bench.session(&device.tokens.sid).is_live());
     assert!(bench.stored.tokens.is_empty());

@@ -187,6 +187,68 @@ fn b03_p2_1_an_address_links_to_an_invitation_once_if_verified_by_whom_it_may_be
     assert_eq!(bench.stored.invitations.len(), 1);
 }
 
+/// A second provider that the organisation believes, whose word about addresses here means nothing.
+const PARTNER: &str = "https://id.partner.example";
+
+fn believe_partner(bench: &mut Bench) {
+    bench.pdp.trust.issuers.push(crate::Issuer {
+        identifier: PARTNER.into(),
+        client_id: "openztna".into(),
+        domains: vec!["partner.example".into()],
+    });
+}
+
+#[test]
+fn b03_p2_1_one_issuer_does_not_speak_for_the_addresses_of_another() {
+    let (mut bench, _) = Bench::new();
+    believe_partner(&mut bench);
+    invite(&mut bench, "cleo@acme.example");
+    invite(&mut bench, "pat@partner.example");
+    let mut by_partner = |email: &str| {
+        let mut exchange = bench.exchange("p-1", &p256());
+        exchange.id_token.issuer = PARTNER.into();
+        (exchange.id_token.email, exchange.id_token.email_verified) = (Some(email.into()), true);
+        bench.try_exchange(exchange).map_err(|refused| refused.error)
+    };
+    assert_eq!(by_partner("cleo@acme.example"), Err(TokenErrorCode::AccessDenied));
+    assert!(by_partner("pat@partner.example").is_ok());
+    assert_eq!(bench.stored.invitations.len(), 1, "hers is still there for her");
+}
+
+#[test]
+fn b04_p2_1_the_same_subject_of_another_issuer_is_somebody_else_and_so_are_its_groups() {
+    let (mut bench, _) = Bench::new();
+    believe_partner(&mut bench);
+    let claims = [GroupClaim { issuer: crate::testing::ISSUER.into(), name: "ops".into() }].into();
+    let group = admin::Group { id: "operators".parse().unwrap(), title: "Operators".into(), claims };
+    bench.admin(Op::GroupPut { group }).unwrap();
+    let other_ana = ztna_model::PersonId { issuer: PARTNER.into(), subject: "ana".into() };
+    let mut exchange = bench.exchange("ana", &p256());
+    exchange.id_token.issuer = PARTNER.into();
+    exchange.id_token.groups = vec!["ops".into()];
+    let refused = bench.try_exchange(exchange).unwrap_err();
+    assert_eq!(refused.error, TokenErrorCode::AccessDenied, "nobody has invited this Ana");
+    let who = Invited::Person(other_ana.clone());
+    bench.admin(Op::PersonInvite { who, name: "Ana".into(), groups: Default::default() }).unwrap();
+    let mut exchange = bench.exchange("ana", &p256());
+    exchange.id_token.issuer = PARTNER.into();
+    exchange.id_token.groups = vec!["ops".into()];
+    bench.try_exchange(exchange).unwrap();
+    assert!(bench.pdp.groups_of(&bench.stored.people[&other_ana]).is_empty());
+}
+
+#[test]
+fn p3_6_no_one_signs_in_on_a_device_under_a_hold() {
+    let (mut bench, _) = Bench::new();
+    let device = bench.device("ana");
+    let hold = bench.hold(admin::HoldTarget::Device(device.tokens.device)).hold.unwrap();
+    let refused = bench.sign_in("ana", &device.key).unwrap_err();
+    assert_eq!((refused.error, refused.reason), (TokenErrorCode::AccessDenied, Some(DenyReason::Held)));
+    assert!(bench.sign_in("ana", &p256()).is_ok(), "on another one she does");
+    bench.admin(Op::HoldLift { hold }).unwrap();
+    assert!(bench.sign_in("ana", &device.key).is_ok());
+}
+
 #[test]
 fn p2_1_groups_are_the_issuer_s_own() {
     let (mut bench, _) = Bench::new();
