@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -91,6 +92,11 @@ async fn connection(
             Err(error) => return tracing::debug!(%source, %error, "no gateway"),
         }
     }
+    // A place is for those who ask for something.
+    let mut stream = BufReader::new(stream);
+    if !matches!(timeout(HEADERS, stream.fill_buf()).await, Ok(Ok([_, ..]))) {
+        return tracing::debug!(%source, "nothing was asked");
+    }
     // Streams outlive the connection's own future, and take its place with them.
     let router = router.layer(axum::Extension(Arc::new(place)));
     if let Err(error) = http(stream, router, stop).await {
@@ -100,7 +106,7 @@ async fn connection(
 
 /// Answers requests on one connection. A WebSocket leaves it behind.
 async fn http(
-    stream: TlsStream<TcpStream>,
+    stream: BufReader<TlsStream<TcpStream>>,
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
