@@ -1,0 +1,86 @@
+//! Answers for programs are JSON, and "no" is an exit of its own.
+
+use serde_json::Value;
+
+use crate::process::{OPENZTNA, Said, run};
+use crate::world::World;
+
+#[tokio::test]
+async fn every_list_and_every_status_is_json_for_programs() {
+    let world = World::new().await;
+    let ana = world.sign_in().await;
+    world.until_reached(&ana.proxy, "wiki.test").await;
+    world.done(&["holds", "place", "resource:board", "--reason", "under repair"]).await;
+    let rows: [(&[&str], &str, usize); 11] = [
+        (&["accounts", "list"], "accounts", 1),
+        (&["people", "list"], "people", 1),
+        (&["groups", "list"], "groups", 1),
+        (&["devices", "list"], "devices", 1),
+        (&["resources", "list"], "resources", 4),
+        (&["sites", "list"], "sites", 1),
+        (&["gateways", "list"], "gateways", 1),
+        (&["policies", "list"], "policies", 3),
+        (&["sessions", "list"], "sessions", 1),
+        (&["holds", "list"], "holds", 1),
+        (&["policies", "test", "ana", "wiki"], "verdicts", 1),
+    ];
+    for (args, list, length) in rows {
+        let answer = world.json(args).await;
+        assert_eq!(answer[list].as_array().map(Vec::len), Some(length), "{args:?}: {answer}");
+    }
+    for args in
+        [&["status"][..], &["settings", "show"], &["keys"], &["alarms"], &["policies", "preview", "wiki"]]
+    {
+        let answer = world.json(args).await;
+        assert!(answer.is_object(), "{args:?}: {answer}");
+    }
+    let (gateway, connector) = (world.dir.text("gateway.toml"), world.dir.text("ana.toml"));
+    for args in [
+        &["--json", "gateway", "--config", &gateway, "status"][..],
+        &["--json", "status", "--config", &connector],
+        &["--json", "posture", "--config", &connector],
+    ] {
+        let Said { code, out, err } = run(OPENZTNA, args, "").await;
+        let answer: Value =
+            serde_json::from_str(&out).unwrap_or_else(|error| panic!("{args:?}: {error}: {out}"));
+        assert!(code == 0 && (answer.is_object() || answer.is_array()), "{args:?}: {err}");
+    }
+}
+
+#[tokio::test]
+async fn no_is_not_failed() {
+    let world = World::new().await;
+    let rows: [(&[&str], i32); 5] = [
+        (&["policies", "test", "ana", "wiki"], 0),
+        (&["policies", "test", "ana", "payroll"], 2),
+        (&["policies", "test", "ana", "ledger"], 2),
+        (&["policies", "test", "ana", "qzx7"], 1),
+        (&["policies", "test", "bob", "wiki"], 1),
+    ];
+    for (args, code) in rows {
+        let said = world.admin(args).await;
+        assert_eq!(said.code, code, "{args:?}: {}{}", said.out, said.err);
+        assert_eq!(said.code == 0 || said.code == 2, said.err.is_empty(), "{args:?}: {}", said.err);
+    }
+    let ana = world.sign_in().await;
+    let connector = world.dir.text("ana.toml");
+    assert_eq!(run(OPENZTNA, &["status", "--config", &connector], "").await.code, 0);
+    world.done(&["holds", "place", "person:ana", "--reason", "reported lost"]).await;
+    world.until_state(&["needs-attention"]).await;
+    assert_eq!(run(OPENZTNA, &["status", "--config", &connector], "").await.code, 2);
+    drop(ana);
+}
+
+#[tokio::test]
+async fn a_set_up_token_makes_one_owner_and_is_gone() {
+    let world = World::new().await;
+    let token = std::fs::read_to_string(world.dir.path("broker/setup-token")).unwrap();
+    let wrong = world.admin(&["set-up", "ana", "--token", "guessed"]).await;
+    assert_eq!(wrong.code, 1, "{}", wrong.err);
+    world.done(&["set-up", "ana", "--token", &token]).await;
+    assert!(!world.dir.path("broker/setup-token").exists());
+    let again = world.admin(&["set-up", "ana", "--token", &token]).await;
+    assert_eq!(again.code, 1, "{}", again.err);
+    let people = world.json(&["people", "list"]).await;
+    assert_eq!(people["people"][0]["roles"][0], "owner", "{people}");
+}
