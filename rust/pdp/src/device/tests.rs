@@ -41,13 +41,16 @@ fn p3_5_the_full_state_comes_first() {
 #[test]
 fn p3_5_a_stream_says_hello_first_and_soon() {
     let (mut bench, _) = Bench::new();
-    let device = bench.device("ana");
+    let mut device = bench.device("ana");
     let stream = bench.open(&device).unwrap();
     bench.after(secs(11));
     assert!(bench.is_closed(stream));
     let stream = bench.open(&device).unwrap();
     bench.say(stream, ztna_api::device::Stated { statement: "x".into() });
     assert!(bench.is_closed(stream));
+    device.stream = bench.open(&device).unwrap();
+    assert_eq!(bench.ask(&device, "wiki.demo"), None, "nothing is answered before it");
+    assert!(bench.is_closed(device.stream));
 }
 
 #[test]
@@ -288,6 +291,21 @@ fn p3_5_nothing_is_gained_without_a_presence_of_five_minutes() {
 }
 
 #[test]
+fn p3_5_a_presence_is_as_old_as_the_nonce_that_it_was_made_over() {
+    let (mut bench, _) = Bench::new();
+    let mut device = bench.device("ana");
+    bench.connect(&mut device);
+    let text = bench.statement(&mut device, Body::Presence {});
+    bench.after(minutes(4));
+    bench.say(device.stream, ztna_api::device::Stated { statement: text });
+    assert!(bench.pdp.is_present(device.stream));
+    bench.after(minutes(1));
+    assert!(bench.pdp.is_present(device.stream));
+    bench.after(secs(1));
+    assert!(!bench.pdp.is_present(device.stream), "when it was said is the sender's choice");
+}
+
+#[test]
 fn p2_4_a_statement_is_good_once_on_its_own_stream_and_for_five_minutes() {
     let is_present = |bench: &Bench, device: &Device| bench.pdp.is_present(device.stream);
     let (mut bench, _) = Bench::new();
@@ -439,6 +457,12 @@ fn p2_2_p2_3_a_person_admits_and_ends_devices_from_another_one() {
     let mut bo = bench.ready("bo");
     bench.state(&mut bo, Body::Confirm { device, action });
     assert!(!bench.device_row(&device).is_admitted(), "nor somebody else's");
+    let mut third = bench.device("ana");
+    bench.connect(&mut third);
+    bench.state(&mut third, Body::Confirm { device, action });
+    assert!(!bench.device_row(&device).is_admitted(), "nor two that wait each other");
+    bench.state(&mut third, Body::Confirm { device: first.tokens.device, action: Confirmed::End });
+    assert!(bench.device_row(&first.tokens.device).is_theirs(), "who waits ends nobody");
     bench.state(&mut first, Body::Confirm { device, action });
     assert!(bench.device_row(&device).is_admitted());
     assert!(bench.session(&second.tokens.sid).is_open());

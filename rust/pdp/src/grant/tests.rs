@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use ztna_api::admin::{HoldTarget, Op};
+use ztna_api::admin::{HoldTarget, Op, Site};
 use ztna_api::device::ToDevice;
 use ztna_api::gateway::{self, ToGateway};
-use ztna_model::{Decision, DenyReason, FactKind, Fix, Synthetic, minutes, secs};
+use ztna_model::{Decision, DenyReason, FactKind, Fix, Resource, Synthetic, minutes, secs};
 
 use crate::audit::Event;
-use crate::testing::{Bench, Device, Store, resource};
+use crate::testing::{Bench, Device, Gate, Store, resource};
 use crate::{Admin, Alarm, Input, RequestId};
 
 const fn millis(n: u64) -> Duration {
@@ -238,4 +238,37 @@ fn p5_2_between_decision_and_signature_a_hold_wins() {
     assert_eq!(crate::decide::reason_of(&refused.decision), DenyReason::Held);
     assert!(bench.stored.leases.is_empty());
     assert_eq!(bench.stored, *bench.pdp.rows());
+}
+
+#[test]
+fn p5_2_a_lease_ends_when_its_resource_moves_to_where_its_gateway_does_not_stand() {
+    let (mut bench, mut gate) = Bench::new();
+    let device = bench.ready("ana");
+    bench.granted(&device, &mut gate, "wiki.demo");
+    let site = Site { id: "lab".parse().unwrap(), title: "Lab".into() };
+    bench.admin(Op::SitePut { site }).unwrap();
+    let moved = Resource { site: "lab".parse().unwrap(), ..resource("wiki", "wiki.demo") };
+    bench.admin(Op::ResourcePut { resource: moved }).unwrap();
+    bench.gate_answers(&mut gate);
+    assert!(gate.leases.is_empty());
+}
+
+#[test]
+fn p5_2_p5_6_a_lease_that_stays_under_a_floor_lives_no_longer_than_today_s_answer() {
+    let (mut bench, mut gate) = Bench::new();
+    let mut device = bench.ready("ana");
+    bench.facts(&mut device, &[]);
+    let wiki = bench.granted(&device, &mut gate, "wiki.demo").lease;
+    bench.granted(&device, &mut gate, "payroll.demo");
+    bench.policy("wiki", &format!("@max_ttl(\"20s\") {}", crate::testing::WIKI));
+    bench.after(secs(10));
+    let left = |bench: &Bench, gate: &Gate| {
+        let lease = &gate.leases[&wiki];
+        lease.at + lease.ttl - bench.beat_of(gate).now
+    };
+    assert_eq!(left(&bench, &gate), 110_000, "an edit that ends nothing sends nothing");
+    bench.facts(&mut device, &[FactKind::DiskEncrypted]);
+    bench.gate_answers(&mut gate);
+    assert_eq!(gate.leases.len(), 1);
+    assert_eq!(left(&bench, &gate), 20_000);
 }
