@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 use ztna_model::secs;
@@ -19,7 +21,7 @@ pub(super) async fn play(tale: &mut Tale, stage: &Stage, ana: &Connected) -> Res
     let after = Clock.now().since(turned);
     tale.span("cut_after_drift", after);
     tale.promise(
-        cut,
+        cut && after <= BOUND,
         &format!(
             "her disk is no longer encrypted (a SIMULATED fact, marked on the wire): cut after {}",
             in_words(after)
@@ -42,3 +44,6 @@ pub(super) async fn play(tale: &mut Tale, stage: &Stage, ana: &Connected) -> Res
     tale.promise(true, &format!("mended: the wiki answers again after {}", in_words(back)));
     Ok(())
 }
+
+/// Sooner than a renewal would find out, which looks again at half of a lease's life.
+const BOUND: Duration = secs(2);

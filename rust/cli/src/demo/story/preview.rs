@@ -30,7 +30,7 @@ pub(super) async fn play(tale: &mut Tale, stage: &Stage) -> Result<(), Trouble> 
     Ok(())
 }
 
-async fn preview(stage: &Stage, change: PolicyChange) -> Result<Preview, Trouble> {
+pub(super) async fn preview(stage: &Stage, change: PolicyChange) -> Result<Preview, Trouble> {
     let Answer::Preview(preview) = stage.ask(Op::PolicyPreview { change }).await? else {
         return Err(Trouble::new("previewing a policy", "the broker shows none"));
     };

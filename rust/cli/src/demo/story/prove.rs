@@ -23,10 +23,15 @@ pub(super) async fn play(tale: &mut Tale, stage: &Stage, dice: &mut Dice) -> Res
     std::fs::write(&copy, changed).while_doing("writing a copy of the log")?;
     let (good, said) = check(stage, &copy).await?;
     tale.promise(
-        !good && said.contains(&number.to_string()),
+        !good && names(&said, number),
         &format!("one byte of row {number} changed in a copy: found. \"{said}\""),
     );
     Ok(())
+}
+
+/// Whether `said` names this very row, and not one whose number holds the same digits.
+fn names(said: &str, row: usize) -> bool {
+    said.split(|c: char| !c.is_ascii_digit()).any(|word| word == row.to_string())
 }
 
 /// Has an auditor's process check an exported log; returns whether it holds, and what was said.

@@ -115,7 +115,9 @@ async fn hidden(tale: &mut Tale, stage: &Stage, ana: &Connected, dice: &mut Dice
 }
 
 fn tell_difference(tale: &mut Tale, hidden: &Answers, absent: &Answers) {
-    let same = hidden.texts == absent.texts && hidden.texts.len() == 1;
+    // Another refusal, which every question would get, says nothing.
+    let is_absence = |text: &String| text.contains("\"not-found\"");
+    let same = hidden.texts == absent.texts && hidden.texts.len() == 1 && hidden.texts.iter().all(is_absence);
     tale.promise(
         same,
         &format!(

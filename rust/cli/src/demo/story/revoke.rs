@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use ztna_api::admin::{Answer, HoldTarget, Op};
-use ztna_model::{Time, millis, secs};
+use ztna_model::{DenyReason, Time, millis, secs};
 use ztna_net::clock::Clock;
 
 use crate::demo::stage::{Connected, Stage};
@@ -60,8 +60,15 @@ pub(super) async fn play(tale: &mut Tale, stage: &mut Stage, ana: &Connected) ->
         ended <= BOUND && ends.len() == FLOWS + 2 && applications.len() >= FLOWS + 2,
         &format!("the last of {} flows has ended at both ends after {}", FLOWS + 2, in_words(ended)),
     );
-    if let Ok(Err(problem)) = ana.application.page("wiki.demo").await {
-        tale.say(&format!("Ana reads: {}", super::reach::because(&problem)));
+    match ana.application.page("wiki.demo").await? {
+        Ok(_) => tale.promise(false, "while the hold is in force no flow begins"),
+        Err(problem) => {
+            let why = super::reach::because(&problem);
+            tale.promise(
+                problem.reason == Some(DenyReason::Held),
+                &format!("while it is in force no flow begins. {why}"),
+            );
+        }
     }
     let hold = revoked.hold.while_doing("looking for the hold")?;
     stage.ask(Op::HoldLift { hold }).await?;

@@ -1,12 +1,14 @@
+use ztna_api::admin::PolicyChange;
 use ztna_connector::Snapshot;
 use ztna_connector::posture;
-use ztna_model::{FactState, WallTime};
+use ztna_model::{FactKind, FactState, WallTime};
 use ztna_net::clock::Clock;
 
+use super::preview::preview;
 use crate::demo::open_browser;
 use crate::demo::stage::{Connected, SignIn, Stage};
 use crate::demo::tale::{Tale, in_words};
-use crate::demo::trouble::Trouble;
+use crate::demo::trouble::{Trouble, While as _};
 use crate::table::Table;
 
 pub(super) async fn play(tale: &mut Tale, stage: &Stage, browser: bool) -> Result<Connected, Trouble> {
@@ -33,13 +35,31 @@ pub(super) async fn play(tale: &mut Tale, stage: &Stage, browser: bool) -> Resul
     tale.promise(ana.connect <= limit, &format!("connected within 500 ms: {}", in_words(ana.connect)));
     let snapshot = stage.status("ana").await?.snapshot;
     tale.lines(&facts(&snapshot, Clock.wall()));
+    let known = snapshot.facts.iter().filter(|fact| fact.state == FactState::Pass);
     let unknown = snapshot.facts.iter().filter(|fact| fact.state == FactState::Unknown);
-    let counted = unknown.filter(|fact| fact.value.is_some()).count();
+    let (mut opened, mut kept_shut) = (false, true);
+    if let Some(fact) = known.last() {
+        opened = would_open(stage, fact.kind).await?;
+    }
+    for fact in unknown {
+        kept_shut &= !would_open(stage, fact.kind).await?;
+    }
     tale.promise(
-        counted == 0 && !snapshot.facts_are_preview,
+        opened && kept_shut && !snapshot.facts_are_preview,
         "the broker has graded what the device says; what is unknown never counts as good",
     );
     Ok(ana)
+}
+
+/// Whether a policy that asks for this fact and nothing else would let Ana's laptop, as it is, to the ledger.
+async fn would_open(stage: &Stage, fact: FactKind) -> Result<bool, Trouble> {
+    let text = format!(
+        r#"permit (principal in Group::"staff", action == Action::"connect", resource == Resource::"ledger")
+when {{ context.device.{fact}.state == "pass" }};"#
+    );
+    let change = PolicyChange::Put { policy: "ledger".parse().while_doing("naming a policy")?, text };
+    let preview = preview(stage, change).await?;
+    Ok(preview.gains.iter().any(|gain| gain.resource.as_str() == "ledger" && !gain.sessions.is_empty()))
 }
 
 /// The device's facts as a table.

@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use reqwest::Method;
 use ztna_api::admin::{Op, Site};
 use ztna_api::device::Wanted;
-use ztna_api::gateway::{Offered, Welcome};
-use ztna_api::token::TOKEN_PATH;
+use ztna_api::gateway::{LeaseError, Offered, Welcome};
+use ztna_api::token::{TOKEN_PATH, TokenErrorCode};
 use ztna_gateway::LeaseFile;
 use ztna_model::{EndReason, PolicyId, Port, millis, secs};
 use ztna_net::clock::Clock;
 
-use super::dark::Probe;
+use super::dark::{Probe, heard};
 use super::reach::Tablet;
 use crate::demo::application::Reached;
 use crate::demo::dice::Dice;
@@ -56,7 +56,10 @@ async fn elsewhere(tale: &mut Tale, stage: &Stage) -> Result<(), Trouble> {
         Ok(_) => tale.promise(false, "her refresh token is of no use without her device's key"),
         Err(refusal) => {
             let why = refusal.error_description.unwrap_or_default();
-            tale.promise(true, &format!("her refresh token without her device's key: refused, \"{why}\""));
+            tale.promise(
+                why.contains("another key"),
+                &format!("her refresh token without her device's key: refused, \"{why}\""),
+            );
         }
     }
     Ok(())
@@ -76,7 +79,10 @@ async fn replayed(tale: &mut Tale, tablet: &mut Modified) -> Result<(), Trouble>
         Ok(_) => tale.promise(false, "a request that is sent again is refused"),
         Err(refusal) => {
             let why = refusal.error_description.unwrap_or_default();
-            tale.promise(true, &format!("a recorded request of hers, sent again: refused, \"{why}\""));
+            tale.promise(
+                refusal.error == TokenErrorCode::InvalidDpopProof,
+                &format!("a recorded request of hers, sent again: refused, \"{why}\""),
+            );
         }
     }
     Ok(())
@@ -105,10 +111,10 @@ async fn lease(tale: &mut Tale, stage: &Stage, ana: &Connected) -> Result<(), Tr
     asking.abort();
     let refused = shown_to_another(stage, &turncoat, stolen).await?;
     tale.promise(
-        refused.is_some(),
+        refused == Some(LeaseError::WrongGateway),
         &format!(
             "a lease of hers, stolen from one gateway and shown to another: refused, \"{}\"",
-            refused.unwrap_or_default()
+            refused.map(|code| code.to_string()).unwrap_or_default()
         ),
     );
     admin.ask(Op::PolicyRemove { policy }).await.while_doing(doing)?;
@@ -124,7 +130,7 @@ async fn shown_to_another(
     stage: &Stage,
     turncoat: &Turncoat,
     stolen: Offered,
-) -> Result<Option<String>, Trouble> {
+) -> Result<Option<LeaseError>, Trouble> {
     let doing = "showing a stolen lease to another gateway";
     let Welcome { keys, incarnation, .. } = turncoat.welcome.clone();
     let file = LeaseFile { keys, incarnation, leases: vec![stolen] };
@@ -151,15 +157,17 @@ async fn shown_to_another(
         tokio::time::sleep(millis(10)).await;
     };
     outpost.stop().await;
-    Ok(declined.map(|(code, _)| code.to_string()))
+    Ok(declined.map(|(code, _)| code))
 }
 
 /// A handshake with a key that no lease names, while Ana's own tunnel is up.
 async fn handshake(tale: &mut Tale, stage: &Stage) -> Result<(), Trouble> {
     let probe = Probe::of(stage).await?;
+    let before = heard(stage).await?;
     let back = probe.send(&[probe.initiation()?], millis(300)).await?;
+    let came_in = heard(stage).await? > before;
     tale.promise(
-        back == 0,
+        back == 0 && came_in,
         &format!("a WireGuard handshake with a key of his own, while Ana's tunnel is up: {back} bytes back"),
     );
     Ok(())
