@@ -276,6 +276,7 @@ const ATTACKS: &[Row] = &[
             "g03_no_secret_is_printed",
             "g03_what_is_logged_of_a_conversation_holds_nothing_of_it",
             "g03_no_file_of_it_can_be_read_by_others",
+            "g03_no_log_holds_a_secret_though_everything_is_logged",
         ],
         &["support bundles"],
     ),
