@@ -10,6 +10,7 @@ use ztna_api::discovery::{Discovery, Versions};
 use ztna_api::dpop;
 use ztna_api::key;
 use ztna_api::keyset::KeySet;
+use ztna_api::token::id_nonce;
 use ztna_model::{OrgId, Random, RootHash, Signer, Time, WallTime, base64url, secs};
 use ztna_net::keys::P256Key;
 
@@ -267,6 +268,11 @@ impl World {
         }
         let form = form_fields(request.body());
         assert!(form["salt"].starts_with("broker-nonce-"));
+        // What the provider signed commits to organisation, device key and salt: nobody else can use it.
+        let payload = form["subject_token"].split('.').nth(1).and_then(base64url::decode).unwrap();
+        let claims: Value = serde_json::from_slice(&payload).unwrap();
+        let committed = id_nonce(&ORG.parse().unwrap(), &proof.jkt, &form["salt"]);
+        assert_eq!(claims["nonce"], committed.as_str());
         ok(&json!({
             "access_token": "access-1", "token_type": "DPoP", "expires_in": 300, "refresh_token": "refresh-1",
             "sid": "01".repeat(16), "device": "02".repeat(16), "state": "open",
