@@ -35,10 +35,10 @@ pub(super) async fn play(tale: &mut Tale, stage: &Stage, browser: bool) -> Resul
     tale.promise(ana.connect <= limit, &format!("connected within 500 ms: {}", in_words(ana.connect)));
     let snapshot = stage.status("ana").await?.snapshot;
     tale.lines(&facts(&snapshot, Clock.wall()));
-    let known = snapshot.facts.iter().filter(|fact| fact.state == FactState::Pass);
+    let known = snapshot.facts.iter().rfind(|fact| fact.state == FactState::Pass);
     let unknown = snapshot.facts.iter().filter(|fact| fact.state == FactState::Unknown);
     let (mut opened, mut kept_shut) = (false, true);
-    if let Some(fact) = known.last() {
+    if let Some(fact) = known {
         opened = would_open(stage, fact.kind).await?;
     }
     for fact in unknown {
