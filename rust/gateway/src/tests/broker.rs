@@ -128,12 +128,23 @@ impl Script {
         lease::sign(&self.lease, lease).unwrap()
     }
 
+    /// A certificate by another authority than the organisation's.
+    pub(super) fn certify_elsewhere(&self, request: &str) -> String {
+        Authority::root().below("gateways").certify(request, &self.org, GATEWAY, Duration::ZERO)
+    }
+
+    /// A certificate for a gateway of another name or organisation, by the authority that certifies ours.
+    pub(super) fn certify_as(&self, request: &str, org: &str, gateway: &str) -> String {
+        self.gateways.certify(request, &org.parse().unwrap(), gateway, Duration::ZERO)
+    }
+
     /// A certificate of which so much life is over.
     pub(super) fn certify(&self, request: &str, lived: Duration) -> String {
         self.gateways.certify(request, &self.org, GATEWAY, lived)
     }
 
-    fn enrolled(&self, request: &str) -> Enrolled {
+    /// What a gateway is answered with.
+    pub(super) fn enrolled(&self, request: &str) -> Enrolled {
         Enrolled {
             org: self.org.clone(),
             gateway: GATEWAY.parse().unwrap(),

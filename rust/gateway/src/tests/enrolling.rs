@@ -1,12 +1,13 @@
 use std::os::unix::fs::PermissionsExt as _;
 
-use ztna_api::gateway::Statement;
+use ztna_api::gateway::{Enrolled, Statement};
 use ztna_model::{OrgString, RootHash};
+use ztna_net::keys::P256Key;
 
 use super::broker::Broker;
 use super::site::Site;
 use super::*;
-use crate::certificate::request;
+use crate::certificate::{Enrolment, request};
 use crate::home::Home;
 use crate::resolver::Resolver;
 use crate::run::RunError;
@@ -46,6 +47,52 @@ async fn p1_3_f01_a_broker_without_the_root_of_the_token_gets_no_secret() {
     assert!(!error.to_string().contains(secret));
     let error = crate::enrol("https://acme.example!short", home.root()).await.unwrap_err();
     assert!(matches!(error, EnrolError::Token(_)), "{error}");
+}
+
+#[tokio::test]
+async fn p5_12_f01_an_enrolment_holds_only_as_far_as_the_root_vouches_for_it() {
+    let broker = Broker::start().await;
+    let (script, root) = (&broker.script, broker.org_string().root.unwrap());
+    let other = Broker::start().await;
+    let key = P256Key::generate().unwrap();
+    let other_request = request(&P256Key::generate().unwrap()).unwrap();
+    let request = request(&key).unwrap();
+    let org = broker.org.to_string();
+    type Change<'a> = Box<dyn Fn(&mut Enrolled) + 'a>;
+    let chain = |leaf: String| -> Change<'_> { Box::new(move |answer| answer.chain = vec![leaf.clone()]) };
+    let rows: [(&str, Change<'_>, u64, &str); 11] = [
+        ("as it should be", Box::new(|_| ()), 0, ""),
+        ("keys known already", Box::new(|_| ()), 1, ""),
+        ("keys that are older than what is known", Box::new(|_| ()), 2, "older than the one known"),
+        ("another root's keys", Box::new(|answer| answer.keys = other.script.keys(1)), 0, "another root"),
+        (
+            "another organisation",
+            Box::new(|answer| answer.org = other.org.clone()),
+            0,
+            "another organisation",
+        ),
+        ("no certificate", Box::new(|answer| answer.chain.clear()), 0, "no certificates"),
+        ("another authority's", chain(script.certify_elsewhere(&request)), 0, "did not issue it"),
+        ("one that is over", chain(script.certify(&request, secs(25 * 3600))), 0, "did not issue it"),
+        ("another gateway's", chain(script.certify_as(&request, &org, "gw-9")), 0, "another gateway"),
+        (
+            "one for another organisation",
+            chain(script.certify_as(&request, "https://other.example", GATEWAY)),
+            0,
+            "another organisation",
+        ),
+        ("one for another key", chain(script.certify(&other_request, secs(0))), 0, "key"),
+    ];
+    for (name, change, known, expected) in rows {
+        let mut answer = script.enrolled(&request);
+        change(&mut answer);
+        let said = match Enrolment::accept(answer, root, known, &key, Clock.wall()) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(said.is_empty(), expected.is_empty(), "{name}: {said}");
+        assert!(said.contains(expected), "{name}: {said}");
+    }
 }
 
 #[test]
