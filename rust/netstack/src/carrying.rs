@@ -45,7 +45,8 @@ impl Netstack {
     /// Lets `fill` write what a connection is to send, and say how much that is; returns the same.
     ///
     /// It gets the free part of the buffer, or what lies in one piece of it, and is not called if there is none; then
-    /// [`Event::Writable`](crate::Event::Writable) follows.
+    /// [`Event::Writable`](crate::Event::Writable) follows. What lies there may be left from any flow: it must not say
+    /// more than it has written.
     pub fn send_with(&mut self, stream: StreamId, fill: impl FnOnce(&mut [u8]) -> usize) -> usize {
         let sent = self.tcp(stream).map_or(0, |tcp| tcp.send_with(fill));
         if sent > 0 {

@@ -7,6 +7,7 @@ use crate::index::Index;
 use crate::key::Keys;
 use crate::limits::Limits;
 use crate::slot::{Body, Slot};
+use crate::spare::{Spare, Spares};
 use crate::stream::{Scope, StreamId};
 use crate::tcp::Tcp;
 use crate::told::Told;
@@ -24,6 +25,7 @@ pub(crate) struct Flows {
     recent: u32,
     limits: Limits,
     budget: Budget,
+    spares: Spares,
 }
 
 /// What one scope has.
@@ -49,6 +51,7 @@ impl Flows {
             recent: 0,
             limits,
             budget: Budget::new(&limits),
+            spares: Spares::new(limits.buffer_total),
         }
     }
 
@@ -57,9 +60,19 @@ impl Flows {
         self.live
     }
 
+    /// What buffers without a flow come to, in bytes.
+    pub(crate) const fn kept(&self) -> usize {
+        self.spares.promised()
+    }
+
     /// The size of each of the two buffers of the next flow of `scope`.
     pub(crate) fn next_buffers(&self, scope: Scope) -> Option<usize> {
         self.budget.next(self.live, self.tally(scope).live)
+    }
+
+    /// A socket with two buffers of `size` bytes: one that was used before, if there is one.
+    pub(crate) fn socket(&mut self, size: usize) -> Spare {
+        self.spares.take(size, self.live.buffers).unwrap_or_else(|| Spare::new(size))
     }
 
     /// The number of the flow that a packet belongs to.
@@ -203,7 +216,8 @@ impl Flows {
         }
     }
 
-    /// Gives a living flow another body and no longer counts it; returns the body that it had.
+    /// Gives a living flow another body and no longer counts it; returns the body that it had, unless what it held can
+    /// be used again.
     fn end(&mut self, number: u32, body: Body) -> Option<Body> {
         self.answered(number);
         let slot = self.slots.get_mut(number as usize).filter(|slot| slot.body.is_alive())?;
@@ -214,6 +228,10 @@ impl Flows {
             if tally.live.flows == 0 {
                 self.tallies.remove(&slot.scope);
             }
+        }
+        if let Body::Tcp(tcp) = body {
+            tcp.into_spare().into_iter().for_each(|spare| self.spares.keep(spare, self.live.buffers));
+            return None;
         }
         Some(body)
     }

@@ -37,5 +37,6 @@ mod flows; // all flows, by number, name and packet
 mod index; // numbers by hash
 mod key; // the secrets of hashes and numbers
 mod budget; // memory
+mod spare; // memory that was used, to be used again
 mod deadlines; // who wants the clock next
 mod packets; // a bounded queue

@@ -12,7 +12,8 @@ pub struct Limits {
     /// The largest buffer of one flow, in bytes, for each direction.
     pub buffer_per_flow: usize,
     /// What the buffers of all flows may come to, in bytes. It is met by giving later flows smaller buffers, and
-    /// then by refusing flows. Memory is touched as it is used, so what is taken is what was promised at most.
+    /// then by refusing flows. Memory is touched as it is used, so what is taken is what was promised at most; buffers of
+    /// flows that are over are used again, and count as well.
     pub buffer_total: usize,
 }
 

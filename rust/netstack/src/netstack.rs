@@ -92,6 +92,12 @@ impl Netstack {
         self.flows.live().buffers
     }
 
+    /// What is kept of the buffers of flows that are over, for flows to come, in bytes: memory that was promised to them,
+    /// of which they used little.
+    pub const fn kept(&self) -> usize {
+        self.flows.kept()
+    }
+
     /// Puts a flow among those with something to do.
     pub(crate) fn mark_ready(&mut self, number: u32) {
         if let Some(slot) = self.flows.slot(number).filter(|slot| !slot.ready) {

@@ -58,8 +58,8 @@ impl Netstack {
         let buffer = self.flows.next_buffers(scope).ok_or(ConnectError::NoBuffers)?;
         let body = match flow.protocol {
             Protocol::Tcp => {
-                let seed = self.flows.seed(scope, &arriving);
-                Body::Tcp(Tcp::connect(&mut self.engine, seed, &arriving, buffer))
+                let (seed, socket) = (self.flows.seed(scope, &arriving), self.flows.socket(buffer));
+                Body::Tcp(Tcp::connect(&mut self.engine, seed, &arriving, socket))
             }
             Protocol::Udp | Protocol::IcmpEcho => Body::Udp(Udp::new(buffer, now)),
         };
@@ -80,7 +80,8 @@ impl Netstack {
                 self.refuse(stream);
                 return Err(AcceptError::NoBuffers);
             };
-            let tcp = Tcp::accept(&mut self.engine, seed, &arriving, &syn, buffer, now);
+            let socket = self.flows.socket(buffer);
+            let tcp = Tcp::accept(&mut self.engine, seed, &arriving, &syn, socket, now);
             self.flows.connect(stream.index, tcp);
         }
         self.flows.answered(stream.index);

@@ -1,5 +1,5 @@
 use smoltcp::iface::{SocketHandle, SocketSet};
-use smoltcp::socket::tcp::{CongestionControl, RecvError, Socket, SocketBuffer, State};
+use smoltcp::socket::tcp::{CongestionControl, RecvError, Socket, State};
 use smoltcp::time::Duration;
 use ztna_model::{Endpoint, Flow, Time, minutes};
 use ztna_packet::TcpFlags;
@@ -10,6 +10,7 @@ pub(crate) use hearing::Ear;
 use crate::edge::Edge;
 use crate::engine::{Broken, Engine};
 use crate::output::{Cause, Event, News};
+use crate::spare::{Mark, Spare};
 use crate::syn::Syn;
 use crate::told::{Sent, Told, keep_last_unit};
 
@@ -18,6 +19,9 @@ pub(crate) struct Tcp {
     sockets: SocketSet<'static>,
     handle: SocketHandle,
     buffer: usize,
+    // How much of the buffers is touched: of what is sent, and of what is received.
+    sending: Mark,
+    receiving: Mark,
     edge: Option<Edge>,
     told: Told,
     // The highest number that the peer has acknowledged.
@@ -56,9 +60,9 @@ pub(crate) enum End {
 }
 
 impl Tcp {
-    /// Begins a connection whose packets will arrive as `arriving`, with two buffers of `buffer` bytes.
-    pub(crate) fn connect(engine: &mut Engine, seed: u64, arriving: &Flow, buffer: usize) -> Self {
-        let mut tcp = Self::new(buffer);
+    /// Begins a connection in `spare`, whose packets will arrive as `arriving`.
+    pub(crate) fn connect(engine: &mut Engine, seed: u64, arriving: &Flow, spare: Spare) -> Self {
+        let mut tcp = Self::new(spare);
         let context = engine.seed(seed);
         let (peer, local) = (endpoint(arriving.source), endpoint(arriving.destination));
         if tcp.socket().connect(context, peer, local).is_err() {
@@ -67,17 +71,17 @@ impl Tcp {
         tcp
     }
 
-    /// Answers `syn`, which arrived as `arriving`.
+    /// Answers `syn`, which arrived as `arriving`, in `spare`.
     pub(crate) fn accept(
         engine: &mut Engine,
         seed: u64,
         arriving: &Flow,
         syn: &Syn,
-        buffer: usize,
+        spare: Spare,
         now: Time,
     ) -> Self {
-        let mut tcp = Self::new(buffer);
-        tcp.edge = Some(Edge::after_syn(syn.sequence(), buffer));
+        let mut tcp = Self::new(spare);
+        tcp.edge = Some(Edge::after_syn(syn.sequence(), tcp.buffer));
         engine.seed(seed);
         let mut packet = [0; LONGEST_SYN];
         let length = syn.write(arriving, &mut packet).unwrap_or(0);
@@ -89,21 +93,18 @@ impl Tcp {
         tcp
     }
 
-    fn new(buffer: usize) -> Self {
-        // Zeroed memory is not touched before it is used.
-        let room = || SocketBuffer::new(vec![0; buffer]);
-        let mut socket = Socket::new(room(), room());
-        // Acknowledgements wait for the end of the batch and for nothing else: no timer, no stall.
+    fn new(spare: Spare) -> Self {
+        let Spare { mut sockets, handle, size: buffer, used: [sending, receiving] } = spare;
+        let socket: &mut Socket<'static> = sockets.get_mut(handle);
+        // smoltcp forgets one connection as the next one begins, but for these.
         socket.set_congestion_control(CongestionControl::None);
-        socket.set_ack_delay(None);
-        socket.set_nagle_enabled(false);
         socket.set_timeout(Some(OPENING));
-        let mut sockets = SocketSet::new(Vec::with_capacity(1));
-        let handle = sockets.add(socket);
         Self {
             sockets,
             handle,
             buffer,
+            sending,
+            receiving,
             edge: None,
             told: Told::default(),
             acknowledged: 0,
@@ -245,12 +246,18 @@ impl Tcp {
             self.want_write = true;
             return 0;
         }
+        // smoltcp writes an empty ring from its beginning.
+        if self.socket().send_queue() == 0 {
+            self.sending.restart();
+        }
         let sent = self.socket().send(|room| {
             let sent = fill(room).min(room.len());
             (sent, sent)
         });
+        let sent = sent.unwrap_or(0);
+        self.sending.pass(sent);
         self.want_write = self.room() == 0;
-        sent.unwrap_or(0)
+        sent
     }
 
     /// Lets `read` see what has arrived, or what lies in one piece of it; it says how much it has taken.
@@ -259,14 +266,30 @@ impl Tcp {
             let taken = if bytes.is_empty() { 0 } else { read(bytes).min(bytes.len()) };
             (taken, taken)
         });
+        let taken = taken.unwrap_or(0);
+        self.receiving.pass(taken);
         self.want_read = !self.socket().can_recv();
-        taken.unwrap_or(0)
+        taken
     }
 
     /// Sends no more after what has been given so far.
     pub(crate) fn shutdown_write(&mut self) {
         self.finish = true;
         self.finish_if_possible();
+    }
+
+    /// What can be used again of a connection that is over: unless smoltcp has panicked over it.
+    pub(crate) fn into_spare(mut self) -> Option<Spare> {
+        if self.broken == Some(Cause::Broken) {
+            return None;
+        }
+        let unread = self.unread();
+        self.receiving.pass(unread);
+        self.socket().abort();
+        let Self { sockets, handle, buffer, mut sending, mut receiving, .. } = self;
+        sending.restart();
+        receiving.restart();
+        Some(Spare { sockets, handle, size: buffer, used: [sending, receiving] })
     }
 
     /// Ends it. Whether the peer must be told: then its next segment is a reset.

@@ -142,6 +142,60 @@ fn a_stalled_reader_closes_the_window_and_memory_stays_flat() {
 }
 
 #[test]
+fn buffers_are_used_again_and_carry_nothing_over() {
+    let limits = Limits { buffer_total: 64 << 20, ..Limits::GATEWAY };
+    let mut net = Net::new(FAIR, [limits, limits], 1);
+    let mut promised = Vec::new();
+    for round in 0..4_u8 {
+        let streams: Vec<_> = (0..40).map(|port| net.connection(flow(Protocol::Tcp, 5000 + port))).collect();
+        let stacks = [CLIENT, GATEWAY].map(|end| &net.ends[end].stack);
+        promised.push(stacks.map(ztna_netstack::Netstack::buffered));
+        // No new ones were made while others lay idle.
+        assert_eq!(stacks.map(ztna_netstack::Netstack::kept), [0, 0], "round {round}");
+        for (number, [client, gateway]) in streams.into_iter().enumerate() {
+            let letter = vec![round * 40 + number as u8; 3000 + number];
+            assert_eq!(net.ends[CLIENT].stack.send(client, &letter), letter.len());
+            net.run_for(secs(1));
+            let mut read = vec![0; 8000];
+            // Every third leaves behind what it has not read.
+            if number % 3 > 0 {
+                assert_eq!(net.ends[GATEWAY].stack.recv(gateway, &mut read), letter.len());
+                assert_eq!(read[..letter.len()], letter);
+            }
+            net.ends[CLIENT].stack.abort(client);
+            net.run_for(secs(1));
+        }
+        net.run_for(secs(1));
+        for (end, buffered) in [CLIENT, GATEWAY].into_iter().zip(&promised[0]) {
+            let stack = &net.ends[end].stack;
+            assert_eq!((stack.buffered(), stack.kept()), (0, *buffered), "round {round}");
+        }
+    }
+    assert!(promised.windows(2).all(|pair| pair[0] == pair[1]), "{promised:?}");
+}
+
+#[test]
+fn buffers_that_were_filled_are_not_all_kept() {
+    let limits = Limits {
+        flows: 10,
+        flows_per_scope: 10,
+        buffer_total: 4 << 20,
+        buffer_per_flow: 64 << 10,
+        ..Limits::GATEWAY
+    };
+    let mut net = Net::new(FAIR, [limits, limits], 1);
+    let streams: Vec<_> = (0..10).map(|port| net.connection(flow(Protocol::Tcp, 5000 + port))).collect();
+    for [client, _] in &streams {
+        net.ends[CLIENT].stack.send(*client, &[7; 64 << 10]);
+    }
+    net.run_for(secs(1));
+    streams.iter().for_each(|[client, _]| net.ends[CLIENT].stack.abort(*client));
+    net.run_for(secs(1));
+    // Four times 64 KiB, which is a sixteenth of all.
+    assert_eq!(net.ends[CLIENT].stack.kept(), 4 * 2 * (64 << 10));
+}
+
+#[test]
 fn who_comes_to_a_full_house_of_waiting_ones_tries_again() {
     let limits = Limits { waiting_per_scope: 1, ..Limits::GATEWAY };
     let mut net = Net::new(FAIR, [Limits::DESKTOP, limits], 1);
