@@ -1,5 +1,6 @@
 //! `openztna admin …` and `openztna audit …`: what administrators ask, in words.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use thiserror::Error;
@@ -60,7 +61,15 @@ pub(crate) async fn run(args: AdminArgs, json: bool) -> Exit {
 async fn answered(args: AdminArgs, json: bool) -> Result<Exit, CallError> {
     let mut broker = Client::connect(&args.socket.path).await?;
     match args.command.into_ask(&mut broker).await? {
-        Ask::Decision(op) => Ok(print::answer(&awaited(ANSWER, broker.ask(op)).await?, json)),
+        Ask::Decision(op) => {
+            let answer = awaited(ANSWER, broker.ask(op)).await?;
+            let names = if !json && print::wants_names(&answer) {
+                who::names(&mut broker).await?
+            } else {
+                BTreeMap::new()
+            };
+            Ok(print::answer(&answer, &names, json))
+        }
         Ask::Own(op) => Ok(own::answer(&awaited(ANSWER, broker.ask_local(op)).await?, json)),
         Ask::Account(op) => {
             check_groups(&mut broker, &op).await?;

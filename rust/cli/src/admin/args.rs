@@ -167,9 +167,9 @@ pub(crate) enum People {
         #[arg(value_parser = role)]
         roles: Vec<Role>,
     },
-    /// Remove a person: their sessions and devices end
+    /// Remove a person: their sessions and devices end. Or withdraw an invitation
     Remove {
-        /// Who: a name, an e-mail address or a subject
+        /// Who: a name, an e-mail address or a subject; of an invitation, its e-mail address
         person: String,
     },
 }

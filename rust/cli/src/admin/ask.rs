@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::Path;
 
-use ztna_api::admin::{Group, Invited, Op, PolicyChange, Settings, Site};
+use ztna_api::admin::{Answer, Group, Invited, Op, PolicyChange, Settings, Site};
 use ztna_broker::admin::{Client, LocalAnswer, LocalOp};
 use ztna_model::{Address, Cidr, NamePattern, PersonId, Resource, Secret, WallTime};
 
@@ -34,7 +34,7 @@ impl AdminCommand {
             Self::SetUp { account, token } => set_up(broker, &account, &token).await?,
             Self::Status => Op::Status {},
             Self::People(command) => command.into_op(broker).await?,
-            Self::Groups(command) => command.into_op(),
+            Self::Groups(command) => command.into_op(broker).await?,
             Self::Devices(command) => command.into_op(broker).await?,
             Self::Resources(command) => command.into_op()?,
             Self::Sites(command) => command.into_op(),
@@ -116,21 +116,28 @@ impl People {
             Self::Roles { person, roles } => {
                 Op::PersonRoles { person: who::person(broker, &person).await?, roles: set(roles) }
             }
-            Self::Remove { person } => Op::PersonRemove { person: who::person(broker, &person).await? },
+            Self::Remove { person } => who::removed(broker, &person).await?,
         })
     }
 }
 
 impl Groups {
-    fn into_op(self) -> Op {
-        match self {
+    async fn into_op(self, broker: &mut Client) -> Result<Op, CallError> {
+        Ok(match self {
             Self::List => Op::Groups {},
             Self::Put { id, title } => {
-                let title = title.unwrap_or_else(|| id.to_string());
-                Op::GroupPut { group: Group { id, title, claims: BTreeSet::new() } }
+                let Answer::Groups { groups } = broker.ask(Op::Groups {}).await? else {
+                    return Err(CallError::NotFound("the broker lists no groups".into()));
+                };
+                // A new title leaves the rest of a group as it is.
+                let known = groups.into_iter().find(|group| group.id == id);
+                let new = || Group { title: id.to_string(), id: id.clone(), claims: BTreeSet::new() };
+                let mut group = known.unwrap_or_else(new);
+                group.title = title.unwrap_or(group.title);
+                Op::GroupPut { group }
             }
             Self::Remove { id } => Op::GroupRemove { group: id },
-        }
+        })
     }
 }
 

@@ -73,8 +73,13 @@ fn print_keys(keys: &KeysShown) {
     println!("certificate  until {}", date(keys.certificate_until));
     let mut table = Table::new(&["use", "state", "thumbprint"]);
     for key in &keys.keys {
-        let (usage, state) = (format!("{:?}", key.usage), format!("{:?}", key.state));
-        table.row([usage.to_lowercase(), state.to_lowercase(), key.thumbprint.to_string()]);
+        table.row([plain(&key.usage), plain(&key.state), key.thumbprint.to_string()]);
     }
     table.print("");
+}
+
+/// A word as it stands on the wire.
+fn plain(word: &impl serde::Serialize) -> String {
+    let word = serde_json::to_value(word).ok();
+    word.and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }

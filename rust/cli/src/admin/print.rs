@@ -1,19 +1,29 @@
+use std::collections::BTreeMap;
+
 use ztna_api::admin::{
     AdmittedBy, Answer, DeviceState, Gateway, GatewayState, Hold, HoldTarget, Preview, Reach, ReachState,
     Revoked, Right, Shift, Status, Verdict,
 };
 use ztna_api::wire;
-use ztna_model::{Address, Decision, Fix, WallTime};
+use ztna_model::{Address, Decision, Fix, PersonId, WallTime};
 
 use crate::exit::Exit;
 use crate::table::Table;
 
+/// What people are called.
+type Names = BTreeMap<PersonId, String>;
+
+/// Whether an answer names people by issuer and subject alone.
+pub(crate) const fn wants_names(answer: &Answer) -> bool {
+    matches!(answer, Answer::Devices { .. } | Answer::Holds { .. } | Answer::Preview(_))
+}
+
 /// Prints what the broker answered. A *no* to "may they?" is an exit of its own.
-pub(crate) fn answer(answer: &Answer, json: bool) -> Exit {
+pub(crate) fn answer(answer: &Answer, names: &Names, json: bool) -> Exit {
     if json {
         println!("{}", wire::write(answer));
     } else {
-        in_words(answer);
+        in_words(answer, names);
     }
     match answer {
         Answer::Tested { verdicts } if !verdicts.iter().any(|verdict| verdict.decision.is_granted()) => {
@@ -38,7 +48,7 @@ pub(crate) fn answer(answer: &Answer, json: bool) -> Exit {
     }
 }
 
-fn in_words(answer: &Answer) {
+fn in_words(answer: &Answer, names: &Names) {
     match answer {
         Answer::Done {} => println!("Done."),
         Answer::Revoked(revoked) => print_revoked(revoked),
@@ -73,7 +83,7 @@ fn in_words(answer: &Answer) {
         Answer::Groups { groups } => {
             let mut table = Table::new(&["id", "title"]);
             groups.iter().for_each(|group| table.row([group.id.to_string(), group.title.clone()]));
-            table.print("There are no groups.");
+            table.print("There are no groups. Make one: openztna admin groups put …");
         }
         Answer::Devices { devices } => {
             let mut table = Table::new(&["id", "name", "owner", "state", "seen"]);
@@ -81,7 +91,7 @@ fn in_words(answer: &Answer) {
                 table.row([
                     device.id.to_string(),
                     device.name.clone(),
-                    device.owner.subject.clone(),
+                    name(names, &device.owner),
                     device_state(&device.state),
                     date(device.seen),
                 ]);
@@ -127,7 +137,7 @@ fn in_words(answer: &Answer) {
             }
         }
         Answer::Tested { verdicts } => verdicts.iter().for_each(print_verdict),
-        Answer::Preview(preview) => print_preview(preview),
+        Answer::Preview(preview) => print_preview(preview, names),
         Answer::Sessions { sessions } => {
             let mut table = Table::new(&["id", "name", "device", "state", "leases", "until"]);
             for session in sessions {
@@ -147,7 +157,7 @@ fn in_words(answer: &Answer) {
             }
             table.print("Nobody is signed in.");
         }
-        Answer::Holds { holds } => print_holds(holds),
+        Answer::Holds { holds } => print_holds(holds, names),
         Answer::Settings { settings } => {
             // Settings are plain data: they always have a JSON form.
             println!("{}", serde_json::to_string_pretty(settings).unwrap_or_default());
@@ -204,19 +214,19 @@ fn print_verdict(verdict: &Verdict) {
     }
 }
 
-fn print_preview(preview: &Preview) {
+fn print_preview(preview: &Preview, names: &Names) {
     if preview.gains.is_empty() && preview.losses.is_empty() {
         println!("Nobody gains, nobody loses.");
     }
-    preview.gains.iter().for_each(|shift| println!("+ {}", shift_in_words(shift)));
-    preview.losses.iter().for_each(|shift| println!("- {}", shift_in_words(shift)));
+    preview.gains.iter().for_each(|shift| println!("+ {}", shift_in_words(shift, names)));
+    preview.losses.iter().for_each(|shift| println!("- {}", shift_in_words(shift, names)));
 }
 
-fn print_holds(holds: &[Hold]) {
+fn print_holds(holds: &[Hold], names: &Names) {
     let mut table = Table::new(&["id", "target", "reason", "until"]);
     for hold in holds {
         let target = match &hold.target {
-            HoldTarget::Person(person) => format!("person:{}", person.subject),
+            HoldTarget::Person(person) => format!("person:{}", name(names, person)),
             HoldTarget::Device(device) => format!("device:{device}"),
             HoldTarget::Session(session) => format!("session:{session}"),
             HoldTarget::Resource(resource) => format!("resource:{resource}"),
@@ -251,7 +261,7 @@ fn reach_in_words(reach: &Reach) -> String {
     }
 }
 
-fn shift_in_words(shift: &Shift) -> String {
+fn shift_in_words(shift: &Shift, names: &Names) -> String {
     let right = match shift.right {
         Right::Connect => "can reach",
         Right::See => "can see",
@@ -261,7 +271,12 @@ fn shift_in_words(shift: &Shift) -> String {
         1 => "in 1 session".to_owned(),
         number => format!("in {number} sessions"),
     };
-    format!("{} {right} {} ({sessions})", shift.person.subject, shift.resource)
+    format!("{} {right} {} ({sessions})", name(names, &shift.person), shift.resource)
+}
+
+/// What a person is called, or the subject of one who has gone.
+fn name(names: &Names, person: &PersonId) -> String {
+    names.get(person).unwrap_or(&person.subject).clone()
 }
 
 fn device_state(state: &DeviceState) -> String {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use ztna_api::admin::{Answer, HoldTarget, Op, Person};
 use ztna_broker::admin::Client;
 use ztna_model::{DeviceId, PersonId, ResourceId, SessionId};
@@ -10,6 +12,24 @@ pub(crate) async fn person(broker: &mut Client, meant: &str) -> Result<PersonId,
         return Err(CallError::NotFound("the broker lists no people".into()));
     };
     one(people, meant)
+}
+
+/// What removes the person that somebody means, or the invitation to an e-mail address.
+pub(crate) async fn removed(broker: &mut Client, meant: &str) -> Result<Op, CallError> {
+    let Answer::People { people, invitations } = broker.ask(Op::People {}).await? else {
+        return Err(CallError::NotFound("the broker lists no people".into()));
+    };
+    let invited = invitations.into_iter().find(|invitation| invitation.email.eq_ignore_ascii_case(meant));
+    match (one(people, meant), invited) {
+        (Err(_), Some(invitation)) => Ok(Op::InvitationRemove { email: invitation.email }),
+        (found, _) => Ok(Op::PersonRemove { person: found? }),
+    }
+}
+
+/// What people are called, for answers that name them by issuer and subject alone.
+pub(crate) async fn names(broker: &mut Client) -> Result<BTreeMap<PersonId, String>, CallError> {
+    let Answer::People { people, .. } = broker.ask(Op::People {}).await? else { return Ok(BTreeMap::new()) };
+    Ok(people.into_iter().map(|person| (person.id, person.name)).collect())
 }
 
 fn one(people: Vec<Person>, meant: &str) -> Result<PersonId, CallError> {

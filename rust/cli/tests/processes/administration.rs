@@ -1,6 +1,8 @@
 //! Answers for programs are JSON, and "no" is an exit of its own.
 
 use serde_json::Value;
+use ztna_api::admin::{Group, GroupClaim, Op};
+use ztna_broker::admin::Client;
 
 use crate::process::{OPENZTNA, Said, run};
 use crate::world::World;
@@ -83,4 +85,45 @@ async fn a_set_up_token_makes_one_owner_and_is_gone() {
     assert_eq!(again.code, 1, "{}", again.err);
     let people = world.json(&["people", "list"]).await;
     assert_eq!(people["people"][0]["roles"][0], "owner", "{people}");
+}
+
+#[tokio::test]
+async fn answers_in_words_call_people_by_name() {
+    let world = World::new().await;
+    let _ana = world.sign_in().await;
+    world.done(&["holds", "place", "person:ana", "--reason", "reported lost"]).await;
+    let rows: [(&[&str], &str); 4] = [
+        (&["holds", "list"], "person:Ana"),
+        (&["devices", "list"], "Ana"),
+        (&["sessions", "list"], "Ana"),
+        (&["people", "list"], "Ana"),
+    ];
+    for (args, expected) in rows {
+        let said = world.done(args).await;
+        assert!(said.out.contains(expected), "{args:?}: {}", said.out);
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_is_withdrawn_by_its_address_and_a_group_s_new_title_leaves_its_claims() {
+    let world = World::new().await;
+    world.done(&["people", "invite", "Bob", "--email", "bob@acme.example"]).await;
+    world.done(&["people", "remove", "Bob@acme.example"]).await;
+    let people = world.json(&["people", "list"]).await;
+    assert_eq!(people["invitations"].as_array().map(Vec::len), Some(0), "{people}");
+    assert_eq!(world.admin(&["people", "remove", "bob@acme.example"]).await.code, 1);
+
+    let issuer = people["people"][0]["id"]["issuer"].as_str().unwrap_or_else(|| panic!("{people}"));
+    let mut broker = Client::connect(&world.dir.path("broker/admin.sock")).await.unwrap();
+    let claims = [GroupClaim { issuer: issuer.to_owned(), name: "all-staff".into() }].into();
+    let group = Group { id: "staff".parse().unwrap(), title: "Staff".into(), claims };
+    broker.ask(Op::GroupPut { group }).await.unwrap();
+    world.done(&["groups", "put", "staff", "--title", "Everybody"]).await;
+    let groups = world.json(&["groups", "list"]).await;
+    let staff = &groups["groups"][0];
+    assert_eq!(
+        (&staff["title"], staff["claims"].as_array().map(Vec::len)),
+        (&"Everybody".into(), Some(1)),
+        "{staff}"
+    );
 }

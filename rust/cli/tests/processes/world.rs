@@ -210,7 +210,7 @@ pub(crate) fn broker_config(dir: &TempDir, state: &str, public: u16, gateways: u
     let state = dir.text(state);
     format!(
         "origin = \"https://127.0.0.1:{public}\"\nlisten = [\"127.0.0.1:{public}\"]\nstate_dir = {state:?}\n\n\
-         [gateways]\nlisten = [\"127.0.0.1:{gateways}\"]\n"
+         [gateways]\nlisten = [\"127.0.0.1:{gateways}\"]\n\n[identity]\ndomains = [\"acme.example\"]\n"
     )
 }
 
