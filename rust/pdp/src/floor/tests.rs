@@ -275,6 +275,44 @@ fn p5_6_on_reconnect_come_welcome_floors_and_list_in_this_order() {
 }
 
 #[test]
+fn p5_6_a_floor_is_remembered_for_as_long_as_a_lease_can_live() {
+    let (mut bench, mut gate) = Bench::new();
+    let device = bench.ready("ana");
+    bench.granted(&device, &mut gate, "wiki.demo");
+    bench.handle(Input::GatewayClosed(gate.stream));
+    bench.hold(HoldTarget::Person(person("ana")));
+    let epoch = bench.session(&device.tokens.sid).epoch;
+    bench.after(secs(300));
+    gate.silent = true;
+    bench.connect_gate(&mut gate);
+    let frames = bench.gate_frames(&gate);
+    assert!(matches!(&frames[1], ToGateway::Floor(floor) if floor.epoch == epoch), "{frames:?}");
+}
+
+#[test]
+fn p5_11_a_floor_is_in_force_when_this_very_one_is_acknowledged() {
+    let (mut bench, mut gate) = Bench::new();
+    let mut device = bench.ready("ana");
+    bench.facts(&mut device, &[]);
+    bench.granted(&device, &mut gate, "wiki.demo");
+    bench.granted(&device, &mut gate, "payroll.demo");
+    bench.facts(&mut device, &[FactKind::DiskEncrypted]); // a floor that ends payroll
+    let sid = device.tokens.sid;
+    let first = bench.session(&sid).epoch;
+    bench.hold(HoldTarget::Person(person("ana"))); // one that ends all
+    let second = bench.session(&sid).epoch;
+    assert!(second > first);
+    let reach = |bench: &mut Bench| {
+        let Ok(Answer::Holds { holds }) = bench.admin(Op::Holds {}) else { panic!("no holds") };
+        holds[0].reach[0].state
+    };
+    bench.tell(&gate, gateway::FloorHeld { sid, epoch: first });
+    assert!(matches!(reach(&mut bench), ReachState::Silent { .. }), "the word is about the one before");
+    bench.tell(&gate, gateway::FloorHeld { sid, epoch: second });
+    assert!(matches!(reach(&mut bench), ReachState::InForce { .. }));
+}
+
+#[test]
 fn p5_6_a_floor_outlives_the_broker() {
     let (mut bench, mut gate) = Bench::new();
     let device = bench.ready("ana");
