@@ -252,6 +252,27 @@ fn renew(bench: &mut Bench, gateway: &str, key: PublicKey) -> Result<EnrolledGat
 }
 
 #[test]
+fn b01_b02_of_two_tokens_for_one_gateway_the_first_counts_and_none_once_it_is_revoked() {
+    let (mut bench, _) = Bench::new();
+    let create =
+        |gateway: &str| Op::GatewayCreate { gateway: gateway.parse().unwrap(), site: "hq".parse().unwrap() };
+    let tokens = [(); 2].map(|()| token(bench.admin(create("gw-2"))));
+    let keys = [(); 2].map(|()| p256().public_key());
+    enrol(&mut bench, &tokens[1], keys[1]).unwrap();
+    assert_eq!(enrol(&mut bench, &tokens[0], keys[0]), Err(EnrolError::BadToken), "there is one already");
+    assert_eq!(bench.stored.gateways[&"gw-2".parse().unwrap()].key, Some(keys[1]));
+
+    let early = token(bench.admin(create("gw-3")));
+    bench.admin(Op::GatewayRevoke { gateway: "gw-3".parse().unwrap() }).unwrap();
+    assert_eq!(
+        enrol(&mut bench, &early, keys[0]),
+        Err(EnrolError::BadToken),
+        "it was revoked before it came"
+    );
+    assert_eq!(bench.stored.gateways[&"gw-3".parse().unwrap()].key, None);
+}
+
+#[test]
 fn b01_b02_a_gateway_enrols_once_by_its_token_and_renews_by_its_key() {
     let (mut bench, _) = Bench::new();
     let create = Op::GatewayCreate { gateway: "gw-2".parse().unwrap(), site: "hq".parse().unwrap() };
