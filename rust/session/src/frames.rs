@@ -50,7 +50,10 @@ impl Session {
                 self.welcomed(welcome, now);
             }
             ToDevice::Welcome(_) => {}
-            ToDevice::Waiting(waiting) => self.happen(Happened::KeptWaiting { code: waiting.code }),
+            ToDevice::Waiting(waiting) => {
+                self.happen(Happened::KeptWaiting { code: waiting.code });
+                self.retry_dials();
+            }
             ToDevice::Nonces(nonces) => {
                 if let Stream::Open(open) = &mut self.stream {
                     open.add_nonces(nonces.nonces, now);

@@ -7,9 +7,10 @@
 //!     SigningIn --> SignedOut: failed, cancelled
 //!     SigningIn --> Off: signed in
 //!     Off --> Connecting: connect
-//!     Connecting --> AwaitingAdmission: device waits
-//!     AwaitingAdmission --> CheckingDevice: admitted
 //!     Connecting --> CheckingDevice: welcome
+//!     CheckingDevice --> AwaitingAdmission: device waits
+//!     AwaitingAdmission --> Connected: admitted, facts graded, something granted or nothing denied
+//!     AwaitingAdmission --> NeedsAttention: admitted, facts graded, all denied
 //!     CheckingDevice --> Connected: facts graded, something granted or nothing denied
 //!     CheckingDevice --> NeedsAttention: facts graded, all denied
 //!     Connected --> NeedsAttention: all denied
@@ -68,12 +69,16 @@ pub(crate) fn next(state: State, happened: Happened) -> State {
         (State::Off, Happened::ConnectAsked) => State::Connecting,
         (State::Off, _) => State::Off,
 
-        (State::Connecting | State::AwaitingAdmission { .. }, Happened::KeptWaiting { code }) => {
-            State::AwaitingAdmission { code }
-        }
-        (State::Reconnecting | State::Unreachable | State::Asleep, Happened::KeptWaiting { code }) => {
-            State::AwaitingAdmission { code }
-        }
+        // It comes after the welcome.
+        (
+            State::Connecting
+            | State::AwaitingAdmission { .. }
+            | State::CheckingDevice
+            | State::Reconnecting
+            | State::Unreachable
+            | State::Asleep,
+            Happened::KeptWaiting { code },
+        ) => State::AwaitingAdmission { code },
         (
             State::Connecting
             | State::AwaitingAdmission { .. }
@@ -84,14 +89,20 @@ pub(crate) fn next(state: State, happened: Happened) -> State {
             Happened::Welcomed,
         ) => State::CheckingDevice,
 
+        // Nothing is judged while a device waits: that it is says that somebody admitted it.
         (
-            State::CheckingDevice | State::Connected | State::NeedsAttention,
-            Happened::Judged { all_denied: true },
-        ) => State::NeedsAttention,
-        (
-            State::CheckingDevice | State::Connected | State::NeedsAttention,
-            Happened::Judged { all_denied: false },
-        ) => State::Connected,
+            State::AwaitingAdmission { .. }
+            | State::CheckingDevice
+            | State::Connected
+            | State::NeedsAttention,
+            Happened::Judged { all_denied },
+        ) => {
+            if all_denied {
+                State::NeedsAttention
+            } else {
+                State::Connected
+            }
+        }
 
         (
             State::Connected
@@ -152,6 +163,8 @@ mod tests {
             (H::ConnectAsked, "connecting"),
             (H::KeptWaiting { code: "A1B2C3".into() }, "awaiting admission"),
             (H::Welcomed, "checking device"),
+            (H::KeptWaiting { code: "A1B2C3".into() }, "awaiting admission"),
+            (H::Judged { all_denied: false }, "connected"),
             (H::SignedOut(None), "signed out"),
         ]);
     }

@@ -342,6 +342,25 @@ fn a_device_that_waits_shows_its_code_and_passes_nothing() {
     assert_eq!(desk.dialled(1), Err(Verdict::denied(DenyReason::DeviceNotAdmitted)));
 }
 
+/// As the broker says it: welcome, wait, and one day all the rest.
+#[test]
+fn a_device_that_waits_after_its_welcome_is_connected_once_it_is_admitted() {
+    let mut desk = Desk::connected(vec![]);
+    desk.session.handle_stream_closed(false, desk.now);
+    desk.wait();
+    desk.open();
+    desk.welcome();
+    desk.dial(1, "wiki.demo", 80);
+    desk.frame(ztna_api::device::Waiting {
+        approval: ztna_model::ApprovalId([1; 16]),
+        code: "A1B2C3".into(),
+    });
+    assert_eq!(desk.session.state(), &State::AwaitingAdmission { code: "A1B2C3".into() });
+    assert_eq!(desk.dialled(1), Err(Verdict::denied(DenyReason::DeviceNotAdmitted)));
+    desk.judge(vec![granted("wiki")]);
+    assert_eq!(desk.session.state(), &State::Connected);
+}
+
 #[test]
 fn the_person_is_told_of_other_devices() {
     let mut desk = Desk::connected(vec![]);
