@@ -39,6 +39,21 @@ fn p3_5_the_full_state_comes_first() {
 }
 
 #[test]
+fn p3_2_a_device_is_told_by_when_its_person_has_to_sign_in() {
+    for (idp_seen_s, session_s, expected) in [(86_400, 7 * 86_400, 86_400), (86_400, 3_600, 3_600)] {
+        let (mut bench, _) = Bench::new();
+        bench.settings(|all| (all.idp_seen_max_s, all.session_s) = (idp_seen_s, session_s));
+        let mut device = bench.device("ana");
+        bench.connect(&mut device);
+        let welcome = bench.frames(device.stream).into_iter().find_map(|frame| match frame {
+            ToDevice::Welcome(welcome) => Some(welcome),
+            _ => None,
+        });
+        assert_eq!(welcome.map(|welcome| welcome.sign_in_by), Some(bench.now.wall + secs(expected)));
+    }
+}
+
+#[test]
 fn p3_5_a_stream_says_hello_first_and_soon() {
     let (mut bench, _) = Bench::new();
     let mut device = bench.device("ana");

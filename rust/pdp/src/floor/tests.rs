@@ -1,5 +1,5 @@
 use proptest::prelude::*;
-use ztna_api::admin::{Answer, HoldTarget, Op, ReachState};
+use ztna_api::admin::{Answer, HoldTarget, Op, ReachState, Settings};
 use ztna_api::device::ToDevice;
 use ztna_api::gateway::{self, LeaseError, ToGateway};
 use ztna_model::{Decision, DenyReason, FactKind, Fix, Synthetic, minutes, secs};
@@ -272,6 +272,51 @@ fn p5_6_on_reconnect_come_welcome_floors_and_list_in_this_order() {
     bench.connect_gate(&mut gate);
     let kinds: Vec<&str> = bench.gate_frames(&gate).iter().map(ToGateway::kind).collect();
     assert_eq!(kinds, ["welcome", "floor", "list"]);
+}
+
+#[test]
+fn p3_6_a_hold_raises_the_floor_even_where_nothing_is_leased() {
+    let (mut bench, gate) = Bench::new();
+    let device = bench.ready("ana");
+    let before = bench.session(&device.tokens.sid).epoch;
+    bench.hold(HoldTarget::Person(person("ana")));
+    let frames = bench.gate_frames(&gate);
+    let [ToGateway::Floor(floor)] = frames.as_slice() else { panic!("{frames:?}") };
+    assert_eq!((floor.sid, floor.epoch, floor.keep.len()), (device.tokens.sid, before.next(), 0));
+}
+
+#[test]
+fn p4_5_what_turns_by_itself_is_told_when_it_turns() {
+    type Set = fn(&mut Settings);
+    let rows: [(&str, Set, &str, Option<DenyReason>); 3] = [
+        ("the provider's word", |all| all.idp_seen_max_s = 1_800, "wiki", Some(DenyReason::EvidenceTooOld)),
+        (
+            "a fact",
+            |all| _ = all.requirements.insert("max_age_s".into(), 1_800.into()),
+            "payroll",
+            Some(DenyReason::DeviceUnproven),
+        ),
+        ("an idle session", |all| all.idle_s = 1_800, "wiki", None),
+    ];
+    for (name, set, resource, expected) in rows {
+        let (mut bench, _) = Bench::new();
+        bench.settings(set);
+        let mut device = bench.ready("ana");
+        bench.facts(&mut device, &[]);
+        bench.after(secs(1_799));
+        bench.frames(device.stream);
+        bench.after(secs(1));
+        let frames = bench.frames(device.stream);
+        let told = frames.iter().find_map(|frame| match frame {
+            ToDevice::Changed(changed) => {
+                let one = changed.visible.iter().find(|one| one.resource.as_str() == resource)?;
+                Some(Some(crate::decide::reason_of(&one.decision)))
+            }
+            ToDevice::Ended(_) => Some(None),
+            _ => None,
+        });
+        assert_eq!(told, Some(expected), "{name}: {frames:?}");
+    }
 }
 
 #[test]
