@@ -21,6 +21,7 @@ use crate::args::{Args, Command};
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
+    stop::end_quietly_with_the_reader();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
