@@ -192,3 +192,6 @@ impl Pdp {
 fn summary(fact: &Fact) -> (ztna_model::FactKind, FactState, Tier) {
     (fact.kind, fact.state, fact.tier)
 }
+
+#[cfg(test)]
+mod tests;

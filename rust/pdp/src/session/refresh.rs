@@ -159,3 +159,6 @@ impl Pdp {
 const GRACE: Duration = secs(30);
 /// How many generations of spent refresh tokens are remembered, to know a stolen one by.
 const KEPT: u64 = 16;
+
+#[cfg(test)]
+mod tests;
