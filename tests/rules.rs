@@ -99,9 +99,10 @@ const RULES: &[Row] = &[
             "p3_1_checks_come_in_their_order",
         ],
     ),
-    waits(
+    partly(
         "3.2",
         "a fresh ID token inside a session is evidence that the person is still there",
+        &["p3_2_a_device_is_told_by_when_its_person_has_to_sign_in"],
         &["evidence"],
     ),
     partly(

@@ -101,7 +101,8 @@ pub(crate) async fn sign_out(args: ConnectorArgs, json: bool) -> Exit {
     };
     match question(&config, Question::SignOut).await {
         Ok(status) => show::status(&status, json),
-        Err(AskError::Connect(_)) => {
+        // One that breaks off is about to be gone.
+        Err(AskError::Connect(_) | AskError::Broken(_)) => {
             let args = ConnectArgs { connector: args, ..ConnectArgs::plain() };
             let connector = match start(&args).await {
                 Ok(connector) => connector,
