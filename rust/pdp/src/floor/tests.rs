@@ -1,3 +1,5 @@
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the one it means")]
+
 use proptest::prelude::*;
 use ztna_api::admin::{Answer, HoldTarget, Op, ReachState, Settings};
 use ztna_api::device::ToDevice;
