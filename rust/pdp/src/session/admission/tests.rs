@@ -238,6 +238,33 @@ fn b04_p2_1_the_same_subject_of_another_issuer_is_somebody_else_and_so_are_its_g
 }
 
 #[test]
+fn p2_3_a_key_whose_device_was_ended_is_of_no_use_any_more() {
+    let (mut bench, _) = Bench::new();
+    let device = bench.device("ana");
+    bench.admin(Op::DeviceEnd { device: device.tokens.device }).unwrap();
+    bench.after(secs(1)); // sign-ins that had begun are void besides
+    let refused = bench.sign_in("ana", &device.key).unwrap_err();
+    assert_eq!(refused.error, TokenErrorCode::AccessDenied);
+    let token = device_token(&mut bench, Some(person("ana")));
+    let mut exchange = bench.exchange("ana", &device.key);
+    exchange.enrolment = Some(token.into());
+    assert_eq!(bench.try_exchange(exchange).unwrap_err().error, TokenErrorCode::AccessDenied);
+    assert!(bench.stored.sessions.values().all(|session| !session.is_live()));
+    assert!(!bench.device_row(&device.tokens.device).is_theirs());
+}
+
+#[test]
+fn b03_p2_1_two_brokers_follow_an_invitation_once() {
+    let (mut bench, _) = Bench::new();
+    invite(&mut bench, "cleo@acme.example");
+    let invited = bench.now.wall.as_millis();
+    bench.claims.insert((crate::ClaimKind::Invitation, format!("cleo@acme.example {invited}")));
+    let denied = Err(TokenErrorCode::AccessDenied);
+    assert_eq!(with_email(&mut bench, "c-2", "cleo@acme.example", true), denied);
+    assert!(bench.stored.people.keys().all(|person| person.subject != "c-2"));
+}
+
+#[test]
 fn p3_6_no_one_signs_in_on_a_device_under_a_hold() {
     let (mut bench, _) = Bench::new();
     let device = bench.device("ana");

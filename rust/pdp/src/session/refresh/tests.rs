@@ -103,31 +103,42 @@ fn p3_4_p3_5_a07_refreshing_and_opening_a_stream_take_a_fresh_proof_that_nobody_
     check_proof("used at another broker", elsewhere, InvalidDpopProof);
 }
 
-#[test]
-fn p3_4_what_ends_a_session_ends_what_it_was_about_to_get() {
+/// Ends the session of a device while something it has asked for is on its way to the store.
+fn ended_meanwhile(ask: impl FnOnce(&mut Bench, &Device)) -> Bench {
     let (mut bench, _) = Bench::new();
     let device = bench.device("ana");
-    let (renewal, stream) = (RequestId(bench.number()), crate::StreamId(bench.number()));
-    let (proof, token) = (bench.proof(&device.key), device.tokens.refresh_token.clone().into());
-    let opening = bench.proof(&device.key);
     bench.store = Store::Slow;
-    bench.handle(Input::Refresh(crate::Refresh { request: renewal, proof, token }));
-    let (token, address) = (device.tokens.access_token.clone().into(), "192.0.2.7".parse().unwrap());
-    let opened = crate::DeviceOpened { stream, proof: opening, token, address };
-    bench.handle(Input::DeviceOpened(opened));
+    ask(&mut bench, &device);
     let end = RequestId(bench.number());
     let op = Op::SessionEnd { sid: device.tokens.sid };
     bench.handle(Input::Admin(crate::Admin { request: end, uid: 0, op }));
     bench.flush();
-    let refused = bench.tokens(renewal).expect_err("a renewal of what is over");
-    assert_eq!(refused.reason, Some(DenyReason::SessionEnded));
-    let is_accepted = |output: &Output| matches!(output, Output::Stream(_, Ok(())));
-    assert!(!bench.outputs.iter().any(is_accepted), "no stream for a session that is over");
     assert!(!bench.session(&device.tokens.sid).is_live());
     bench.store = Store::Up;
     bench.after(minutes(1));
     assert!(bench.stored.tokens.is_empty(), "what was on its way is swept out");
     assert_eq!(bench.stored, *bench.pdp.rows());
+    bench
+}
+
+#[test]
+fn p3_4_what_ends_a_session_ends_what_it_was_about_to_get() {
+    let renewal = RequestId(1_000_000);
+    let mut bench = ended_meanwhile(|bench, device| {
+        let (proof, token) = (bench.proof(&device.key), device.tokens.refresh_token.clone().into());
+        bench.handle(Input::Refresh(crate::Refresh { request: renewal, proof, token }));
+    });
+    let refused = bench.tokens(renewal).expect_err("a renewal of what is over");
+    assert_eq!(refused.reason, Some(DenyReason::SessionEnded));
+
+    let stream = crate::StreamId(1_000_000);
+    let bench = ended_meanwhile(|bench, device| {
+        let (proof, token) = (bench.proof(&device.key), device.tokens.access_token.clone().into());
+        let address = "192.0.2.7".parse().unwrap();
+        bench.handle(Input::DeviceOpened(crate::DeviceOpened { stream, proof, token, address }));
+    });
+    let is_refused = |output: &Output| matches!(output, Output::Stream(to, Err(_)) if *to == stream);
+    assert!(bench.outputs.iter().any(is_refused), "no stream for a session that is over");
 }
 
 #[test]
