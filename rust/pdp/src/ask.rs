@@ -71,7 +71,7 @@ impl Pdp {
         if !self.devices.may_ask(session.sid, per_second, self.clock.boot()) {
             return Some((DenyReason::LimitReached, Fix::Retry));
         }
-        if !self.is_present(stream) || session.tunnel.is_none() {
+        if !self.is_present(stream) || !self.devices.is_keyed(stream) {
             let nonces = self.nonces_for(stream, 2);
             self.tell(stream, Nonces { nonces });
             return Some((DenyReason::DeviceUnproven, Fix::Retry));

@@ -34,6 +34,9 @@ pub(crate) struct Stream {
     phase: Phase,
     /// When the device key was last shown on this stream.
     present: Option<Time>,
+    /// Whether the device has vouched for the session's tunnel key on this stream: a process that started anew has
+    /// another, and what was granted to the one before is of no use to it.
+    keyed: bool,
     pub(crate) carriers: Vec<Carrier>,
     address: IpAddr,
 }
@@ -87,6 +90,15 @@ impl Devices {
         let current = self.lives.get(sid)?.current?;
         let welcomed = self.streams.get(&current).is_some_and(|stream| stream.phase == Phase::Welcomed);
         welcomed.then_some(current)
+    }
+
+    /// The session's stream, once its device has vouched for its tunnel key there.
+    pub(crate) fn keyed_stream(&self, sid: &SessionId) -> Option<StreamId> {
+        self.told_stream(sid).filter(|stream| self.is_keyed(*stream))
+    }
+
+    pub(crate) fn is_keyed(&self, stream: StreamId) -> bool {
+        self.streams.get(&stream).is_some_and(|stream| stream.keyed)
     }
 
     /// How many streams have been welcomed.

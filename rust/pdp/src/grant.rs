@@ -216,7 +216,9 @@ impl Pdp {
                     self.tell(stream, Granted { request: Some(request), grant: grant.clone() });
                 }
                 Waiting::Unasked => {
-                    self.tell_session(&sid, Granted { request: None, grant: grant.clone() });
+                    if let Some(stream) = self.devices.keyed_stream(&sid) {
+                        self.tell(stream, Granted { request: None, grant: grant.clone() });
+                    }
                 }
             }
         }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use ztna_api::device::{FactsPlease, Granted, Hello, Resources, ToDevice, Waiting, Welcome};
+use ztna_api::device::{FactsPlease, Hello, Resources, Waiting, Welcome};
 use ztna_api::discovery::Versions;
 use ztna_api::token::{TokenError, TokenErrorCode};
 use ztna_model::{SessionId, secs};
@@ -67,7 +67,8 @@ impl Pdp {
             let mut salt = [0; 16];
             self.random.fill(&mut salt);
             let carriers = Vec::new();
-            let opened = Stream { sid, salt, phase: Phase::Silent, present: None, carriers, address };
+            let opened =
+                Stream { sid, salt, phase: Phase::Silent, present: None, keyed: false, carriers, address };
             self.devices.streams.insert(stream, opened);
             self.timers.set(self.clock.boot() + HELLO, Timer::Hello(stream));
             self.heard_of(sid);
@@ -142,7 +143,8 @@ impl Pdp {
         self.full_state(stream, &session);
     }
 
-    /// All that the device may know, after its welcome or once it is admitted.
+    /// All that the device may know, after its welcome or once it is admitted; but for its grants, which wait for its
+    /// tunnel key.
     pub(crate) fn full_state(&mut self, stream: StreamId, session: &Session) {
         let waiting = self.rows.devices.get(&session.device).and_then(|device| match &device.state {
             DeviceState::Waiting { approval, code } => {
@@ -168,9 +170,6 @@ impl Pdp {
         self.devices.set_visible(session.sid, visible);
         let position = self.next_position();
         self.tell(stream, Resources { position, visible: list });
-        for grant in self.live_grants(&session.sid) {
-            self.tell(stream, ToDevice::Granted(Granted { request: None, grant }));
-        }
         self.look_again_at(session.sid);
     }
 

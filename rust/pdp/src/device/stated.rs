@@ -1,4 +1,4 @@
-use ztna_api::device::{Notice, NoticeEvent};
+use ztna_api::device::{Granted, Notice, NoticeEvent};
 use ztna_api::statement::{self, Body, Confirmed, Statement};
 use ztna_model::{
     DenyReason, DeviceId, EndReason, Fact, FactState, Observed, Reading, Tier, WallTime, WgPublic, minutes,
@@ -34,7 +34,7 @@ impl Pdp {
         match body {
             Body::Presence {} => self.presence(stream, sealed, change),
             Body::TunnelKey { wg_pub } if session.is_open() => {
-                self.tunnel_key(&session, wg_pub, text, change);
+                self.tunnel_key(stream, &session, wg_pub, text, change);
             }
             Body::Facts { readings } if session.is_open() => self.facts(&session, readings, sealed, change),
             Body::Confirm { device, action } if session.is_open() => {
@@ -61,22 +61,44 @@ impl Pdp {
         });
     }
 
-    /// The session gets another tunnel key. Leases of the one before end: the gateways would not take them any more.
-    fn tunnel_key(&mut self, session: &Session, wg_pub: WgPublic, text: &str, mut change: Change) {
+    /// The session gets another tunnel key, or hears that it has this one. Leases of the one before end: the gateways
+    /// would not take them any more.
+    fn tunnel_key(
+        &mut self,
+        stream: StreamId,
+        session: &Session,
+        wg_pub: WgPublic,
+        text: &str,
+        mut change: Change,
+    ) {
         let known = session.tunnel.as_ref().is_some_and(|tunnel| tunnel.wg_pub == wg_pub);
-        if known {
-            return self.propose(self.turn.clone(), change, |_, _| ());
+        if !known {
+            let id = wg_pub.to_string();
+            if self.is_claimed(ClaimKind::TunnelKey, &id) {
+                return;
+            }
+            change.claim(ClaimKind::TunnelKey, id, session.expires);
+            let tunnel = Some(Tunnel { wg_pub, statement: text.to_owned() });
+            change.put(Session { tunnel, ..session.clone() });
+            let by = self.by(&session.person);
+            change.audit.push(self.entry(by, Event::TunnelKeyStated { sid: session.sid }));
         }
-        let id = wg_pub.to_string();
-        if self.is_claimed(ClaimKind::TunnelKey, &id) {
-            return;
+        self.propose(self.turn.clone(), change, move |pdp, outcome| {
+            if outcome.is_written() {
+                pdp.keyed(stream);
+            }
+        });
+    }
+
+    /// From now on the device hears what it may reach, beginning with what is granted already.
+    fn keyed(&mut self, stream: StreamId) {
+        let Some(known) = self.devices.streams.get_mut(&stream) else { return };
+        let (sid, told) = (known.sid, std::mem::replace(&mut known.keyed, true));
+        if !told {
+            for grant in self.live_grants(&sid) {
+                self.tell(stream, Granted { request: None, grant });
+            }
         }
-        change.claim(ClaimKind::TunnelKey, id, session.expires);
-        let tunnel = Some(Tunnel { wg_pub, statement: text.to_owned() });
-        change.put(Session { tunnel, ..session.clone() });
-        let by = self.by(&session.person);
-        change.audit.push(self.entry(by, Event::TunnelKeyStated { sid: session.sid }));
-        self.propose(self.turn.clone(), change, |_, _| ());
     }
 
     fn facts(&mut self, session: &Session, readings: Vec<Reading>, sealed: WallTime, mut change: Change) {

@@ -27,9 +27,10 @@ fn p5_6_leases_outlive_the_broker() {
     bench.connect_gate(&mut gate);
     assert!(gate.leases.contains_key(&lease), "it is on the list");
     bench.connect(&mut device);
+    bench.make_ready(&mut device);
     let granted =
         |frame: &ToDevice| matches!(frame, ToDevice::Granted(granted) if granted.grant.lease == lease);
-    assert!(bench.frames(device.stream).iter().any(granted), "and in the device's full state");
+    assert!(bench.frames(device.stream).iter().any(granted), "and the device hears of it");
     let before = gate.leases[&lease].at;
     bench.after(secs(1));
     bench.renew_all(&mut gate);
@@ -270,6 +271,7 @@ fn p5_6_a_lease_that_may_never_have_reached_its_gateway_is_offered_again() {
     bench.outputs.clear(); // written down, and lost with the broker
     bench.restart();
     bench.connect(&mut device);
+    bench.make_ready(&mut device);
     let granted = |frames: Vec<ToDevice>| frames.iter().any(|frame| matches!(frame, ToDevice::Granted(_)));
     assert!(!granted(bench.frames(device.stream)), "nobody knows whether the gateway holds it");
     bench.connect_gate(&mut gate);

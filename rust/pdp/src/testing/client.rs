@@ -21,6 +21,8 @@ pub(crate) struct Device {
     pub(crate) stream: StreamId,
     pub(crate) nonces: Vec<String>,
     pub(crate) link: Option<LinkId>,
+    /// The tunnel key of its process.
+    pub(crate) tunnel: WgPublic,
 }
 
 impl Bench {
@@ -101,7 +103,13 @@ impl Bench {
     pub(crate) fn device(&mut self, subject: &str) -> Device {
         let key = p256();
         let tokens = self.sign_in(subject, &key).unwrap();
-        Device { key, tokens, stream: StreamId(0), nonces: Vec::new(), link: None }
+        let tunnel = self.tunnel_key();
+        Device { key, tokens, stream: StreamId(0), nonces: Vec::new(), link: None, tunnel }
+    }
+
+    /// What a process makes when it starts.
+    pub(crate) fn tunnel_key(&mut self) -> WgPublic {
+        WgPublic(key::sha256(&self.number().to_be_bytes()))
     }
 
     /// A device that is signed in, connected, present, and has stated its tunnel key.
@@ -114,7 +122,7 @@ impl Bench {
 
     pub(crate) fn make_ready(&mut self, device: &mut Device) {
         self.state(device, Body::Presence {});
-        let wg_pub = WgPublic(key::sha256(&self.number().to_be_bytes()));
+        let wg_pub = device.tunnel;
         self.state(device, Body::TunnelKey { wg_pub });
     }
 

@@ -125,6 +125,56 @@ fn p2_4_a_new_tunnel_key_ends_the_leases_of_the_one_before() {
 }
 
 #[test]
+fn p5_9_a_device_hears_of_its_grants_when_it_has_vouched_for_the_key_they_are_for() {
+    let (mut bench, mut gate) = Bench::new();
+    let mut device = bench.ready("ana");
+    let lease = bench.granted(&device, &mut gate, "wiki.demo").lease;
+    let told = |bench: &mut Bench, device: &Device| {
+        let is_it =
+            |frame: &ToDevice| matches!(frame, ToDevice::Granted(granted) if granted.grant.lease == lease);
+        bench.frames(device.stream).iter().filter(|frame| is_it(frame)).count()
+    };
+    bench.handle(Input::DeviceClosed(device.stream)); // the network was away for a moment
+    bench.connect(&mut device);
+    assert_eq!(told(&mut bench, &device), 0, "which key it has by now is not known");
+    bench.make_ready(&mut device);
+    assert_eq!(told(&mut bench, &device), 1);
+    let wg_pub = device.tunnel;
+    bench.state(&mut device, Body::TunnelKey { wg_pub });
+    assert_eq!(told(&mut bench, &device), 0, "it has heard");
+
+    bench.handle(Input::DeviceClosed(device.stream)); // the process was started anew
+    device.tunnel = bench.tunnel_key();
+    bench.connect(&mut device);
+    assert_eq!(refusal(&mut bench, &device, "wiki.demo"), Some(DenyReason::DeviceUnproven));
+    bench.make_ready(&mut device);
+    assert_eq!(told(&mut bench, &device), 0, "it is over");
+    bench.gate_answers(&mut gate);
+    bench.granted(&device, &mut gate, "wiki.demo");
+}
+
+#[test]
+fn p5_9_a_lease_that_is_offered_again_is_told_to_the_key_that_it_is_for() {
+    for (name, same) in [("the same process", true), ("another one", false)] {
+        let (mut bench, mut gate) = Bench::new();
+        let mut device = bench.ready("ana");
+        bench.granted(&device, &mut gate, "wiki.demo");
+        bench.restart();
+        bench.connect(&mut device);
+        bench.connect_gate(&mut gate);
+        let granted = |frames: Vec<ToDevice>| {
+            frames.iter().filter(|frame| matches!(frame, ToDevice::Granted(_))).count()
+        };
+        assert_eq!(granted(bench.frames(device.stream)), 0, "{name}");
+        if !same {
+            device.tunnel = bench.tunnel_key();
+        }
+        bench.make_ready(&mut device);
+        assert_eq!(granted(bench.frames(device.stream)), usize::from(same), "{name}");
+    }
+}
+
+#[test]
 fn p4_4_d01_what_a_scripted_client_says_of_itself_is_tier_zero() {
     let (mut bench, _) = Bench::new();
     let mut device = bench.ready("ana");
