@@ -14,10 +14,10 @@ use ztna_api::token::Admission;
 use ztna_auth::{Possession, Response, Tokens};
 use ztna_model::{
     Address, Decision, DenyReason, DeviceId, Endpoint, Fix, Grant, Incarnation, LeaseId, LinkId, Match,
-    OrgId, Port, Protocol, Secret, SessionId, Signer, Synthetic, Time, Visible, WallTime, WgPublic, secs,
+    OrgId, Port, Protocol, Random, Secret, SessionId, Signer, Synthetic, Time, Visible, WallTime, WgPublic,
+    secs,
 };
 use ztna_net::keys::P256Key;
-use ztna_net::random::SystemRandom;
 use ztna_posture::{Requirements, grade};
 use ztna_proxy::Verdict;
 
@@ -42,7 +42,7 @@ impl Desk {
         let device = Arc::new(fresh_key());
         let profile =
             Profile { device_name: "test".into(), software: "test 1".into(), platform: "linux".into() };
-        let random = Box::new(SystemRandom::new());
+        let random = Box::new(Dice(1));
         let mut session = Session::new(profile, device.clone(), None, Secret::new([7; 32]), random);
         session.account = Some(account(device.clone()));
         session.state = crate::State::Off;
@@ -354,4 +354,17 @@ fn org() -> OrgId {
 
 fn fresh_key() -> P256Key {
     P256Key::from_pkcs8(&P256Key::generate().unwrap()).unwrap()
+}
+
+/// The same chances in every run, so that what fails once fails again (a linear congruential generator, with Knuth's
+/// constants for MMIX).
+struct Dice(u64);
+
+impl Random for Dice {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        bytes.iter_mut().for_each(|byte| {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *byte = self.0.to_be_bytes()[0];
+        });
+    }
 }
