@@ -163,7 +163,7 @@ pub fn has_forbidden_target(prefix: &Cidr) -> bool {
     FORBIDDEN.iter().any(|range| range.overlaps(prefix))
 }
 
-const FORBIDDEN: [Cidr; 14] = [
+const FORBIDDEN: [Cidr; 16] = [
     v4([0, 0, 0, 0], 8),
     v4([127, 0, 0, 0], 8),
     v4([169, 254, 0, 0], 16),
@@ -175,6 +175,8 @@ const FORBIDDEN: [Cidr; 14] = [
     v6([0x2001, 0, 0, 0], 32),
     v6([0x2001, 2, 0, 0], 48),
     v6([0x2002, 0, 0, 0], 16),
+    v6([0xfd00, 0xec2, 0, 0], 32), // metadata of AWS,
+    v6([0xfd20, 0xce, 0, 0], 32),  // of Google Cloud
     v6([0xfe80, 0, 0, 0], 10),
     v6([0xfec0, 0, 0, 0], 10),
     v6([0xff00, 0, 0, 0], 8),
@@ -275,6 +277,8 @@ mod tests {
             "2001::1",
             "2001:2::1",
             "2001:2:0:1::5",
+            "fd00:ec2::254",
+            "fd20:ce::254",
             "fe80::1",
             "fec0::1",
             "ff02::1",
@@ -309,7 +313,7 @@ mod tests {
         ] {
             assert!(has_forbidden_target(&text.parse().unwrap()), "{text}");
         }
-        for text in ["10.0.0.0/8", "128.0.0.0/3", "192.168.1.0/24", "2001:db8::/32", "fd00::/8", "2600::/12"]
+        for text in ["10.0.0.0/8", "128.0.0.0/3", "192.168.1.0/24", "2001:db8::/32", "fd12::/16", "2600::/12"]
         {
             assert!(!has_forbidden_target(&text.parse().unwrap()), "{text}");
         }
