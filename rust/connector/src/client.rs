@@ -19,7 +19,7 @@ use crate::grants;
 use crate::http::{Http, HttpError};
 use crate::keep::{Keep, KeepError};
 use crate::plane::{PlaneEvent, PlaneHandle};
-use crate::redirect::{Brought, Redirect, RedirectBindError};
+use crate::redirect::{Redirect, RedirectBindError};
 use crate::signals::{Clocks, Linux, Signals, Simulated};
 use crate::stream::{ControlStream, Happened, StreamEvent};
 
@@ -171,7 +171,10 @@ impl Drop for DialGuard<'_> {
 /// What tasks of the driver's own report.
 enum Report {
     Answered(CallId, Result<Response, CallError>),
-    Brought(Brought),
+    /// A browser has brought this address; whether it is this sign-in's answer.
+    Brought(String, oneshot::Sender<bool>),
+    /// The browser has its last page.
+    Shown,
     Read(Vec<Reading>),
 }
 
@@ -189,6 +192,8 @@ struct Driver {
     open_browser: Option<Box<dyn FnOnce(String) + Send>>,
     /// Ends the wait for the browser when the sign-in is over.
     redirect: Option<tokio::task::JoinHandle<()>>,
+    /// Whether a browser waits for its last page.
+    is_shown: bool,
     dials: std::collections::BTreeMap<DialId, oneshot::Sender<Result<Endpoint, Verdict>>>,
     /// Who waits until the organisation was told of a sign-out.
     farewells: Vec<oneshot::Sender<()>>,
@@ -223,6 +228,7 @@ impl Driver {
             generation: 0,
             open_browser: None,
             redirect: None,
+            is_shown: true,
             dials: std::collections::BTreeMap::new(),
             farewells: Vec::new(),
             reports,
@@ -239,7 +245,7 @@ impl Driver {
         loop {
             self.session.handle_time(self.clock.now());
             self.carry_out().await;
-            if !self.session.is_taking_leave() {
+            if self.is_shown && !self.session.is_taking_leave() {
                 for waits in self.farewells.drain(..) {
                     let _ = waits.send(()); // it may have had enough
                 }
@@ -291,16 +297,8 @@ impl Driver {
             Err(error) => return self.redirect_failed(&error),
         };
         self.open_browser = Some(options.open_browser);
-        let address = redirect.address().to_owned();
-        let reports = self.reports.clone();
-        self.redirect = Some(tokio::spawn(async move {
-            loop {
-                let brought = redirect.next().await;
-                if reports.send(Report::Brought(brought)).await.is_err() {
-                    return;
-                }
-            }
-        }));
+        let address = redirect.address();
+        self.redirect = Some(tokio::spawn(receive(redirect, self.reports.clone())));
         self.session.sign_in(self.org.clone(), address, options.enrolment_token, self.clock.now());
     }
 
@@ -313,13 +311,20 @@ impl Driver {
         match report {
             Report::Answered(call, answer) => self.session.handle_answer(call, answer, now),
             Report::Read(readings) => self.session.handle_readings(readings, self.clock.wall(), now),
-            Report::Brought(brought) => {
-                let outcome = self.session.handle_redirect(&brought.address, now);
-                if let Err(error) = &outcome {
-                    tracing::warn!(%error, "the browser brought an answer that is not this sign-in's");
+            Report::Brought(address, verdict) => {
+                let outcome = self.session.handle_redirect(&address, now);
+                match &outcome {
+                    Ok(()) => {
+                        self.redirect = None; // it goes on by itself until the browser has its page
+                        self.is_shown = false;
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the browser brought an answer that is not this sign-in's");
+                    }
                 }
-                tokio::spawn(brought.answer(outcome.is_ok()));
+                let _ = verdict.send(outcome.is_ok()); // whoever asked has been stopped
             }
+            Report::Shown => self.is_shown = true,
         }
     }
 
@@ -444,6 +449,26 @@ impl Driver {
             redirect.abort();
         }
         self.snapshot.send_replace(snapshot);
+    }
+}
+
+/// Receives browsers until one of them brings this sign-in's answer.
+async fn receive(mut redirect: Redirect, reports: mpsc::Sender<Report>) {
+    loop {
+        let brought = redirect.next().await;
+        let (verdict, heard) = oneshot::channel();
+        if reports.send(Report::Brought(brought.address.clone(), verdict)).await.is_err() {
+            return;
+        }
+        match heard.await {
+            Ok(true) => {
+                redirect.accept(brought).await;
+                let _ = reports.send(Report::Shown).await; // the driver may have ended
+                return;
+            }
+            Ok(false) => brought.refuse().await,
+            Err(_) => return,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use ztna_model::secs;
 
@@ -12,7 +13,10 @@ use ztna_model::secs;
 #[derive(Debug)]
 pub(crate) struct Redirect {
     listener: TcpListener,
-    address: String,
+    /// `http://127.0.0.1:PORT`.
+    origin: String,
+    /// Connections that have asked for nothing yet: browsers open some to be quick, and others must not wait for them.
+    asking: JoinSet<Option<Request>>,
 }
 
 /// Why there is nowhere for the browser to go.
@@ -28,59 +32,99 @@ pub(crate) struct Brought {
     browser: TcpStream,
 }
 
+/// What a browser asks for.
+#[derive(Debug)]
+struct Request {
+    /// Path and query.
+    target: String,
+    browser: TcpStream,
+}
+
 impl Redirect {
     pub(crate) async fn bind() -> Result<Self, RedirectBindError> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let address = format!("http://{}{PATH}", listener.local_addr()?);
-        Ok(Self { listener, address })
+        let origin = format!("http://{}", listener.local_addr()?);
+        Ok(Self { listener, origin, asking: JoinSet::new() })
     }
 
     /// The redirect URI.
-    pub(crate) fn address(&self) -> &str {
-        &self.address
+    pub(crate) fn address(&self) -> String {
+        format!("{}{PATH}", self.origin)
     }
 
     /// The next request that looks like an answer. Anything else is turned away.
-    pub(crate) async fn next(&self) -> Brought {
+    pub(crate) async fn next(&mut self) -> Brought {
         loop {
-            let (browser, _) = ztna_net::tcp::accept(&self.listener).await;
-            if let Ok(Some(brought)) = timeout(PATIENCE, self.read(browser)).await {
-                return brought;
+            let Request { target, browser } = self.next_request().await;
+            if target.strip_prefix(PATH).is_some_and(|rest| rest.starts_with('?')) {
+                return Brought { address: format!("{}{target}", self.origin), browser };
             }
+            say(browser, &page("404 Not Found", "Nothing is here.")).await;
         }
     }
 
-    async fn read(&self, mut browser: TcpStream) -> Option<Brought> {
-        let head = read_head(&mut browser).await.ok()?;
-        let target =
-            head.strip_prefix("GET ").and_then(|rest| rest.split_once(" HTTP/1.")).map(|(target, _)| target);
-        let origin = self.address.strip_suffix(PATH).unwrap_or_default();
-        let host = origin.strip_prefix("http://").unwrap_or_default();
-        let for_us = head.lines().any(|line| {
-            line.split_once(':')
-                .is_some_and(|(name, value)| name.eq_ignore_ascii_case("host") && value.trim() == host)
-        });
-        let query = target.and_then(|target| target.strip_prefix(PATH)).filter(|rest| rest.starts_with('?'));
-        let Some(query) = query.filter(|_| for_us) else {
-            let _ = browser.write_all(page("404 Not Found", "Nothing is here.").as_bytes()).await;
-            return None;
+    /// Tells the person that they are signed in, at an address that has nothing of the answer: what the browser keeps
+    /// as its history is harmless.
+    pub(crate) async fn accept(mut self, brought: Brought) {
+        say(brought.browser, SEE_DONE).await;
+        let shown = async {
+            loop {
+                let Request { target, browser } = self.next_request().await;
+                if target == DONE {
+                    return say(browser, &page("200 OK", "You are signed in. You can close this window."))
+                        .await;
+                }
+                say(browser, &page("404 Not Found", "Nothing is here.")).await;
+            }
         };
-        Some(Brought { address: format!("{}{query}", self.address), browser })
+        // A browser that does not come back has lost interest; its person is signed in all the same.
+        let _ = timeout(LAST_WORD, shown).await;
+    }
+
+    async fn next_request(&mut self) -> Request {
+        loop {
+            tokio::select! {
+                (browser, _) = ztna_net::tcp::accept(&self.listener), if self.asking.len() < MOST_ASKING => {
+                    let host = self.origin.trim_start_matches("http://").to_owned();
+                    self.asking.spawn(async move { timeout(PATIENCE, read(browser, &host)).await.ok()? });
+                }
+                Some(read) = self.asking.join_next() => {
+                    if let Ok(Some(request)) = read {
+                        return request;
+                    }
+                }
+            }
+        }
     }
 }
 
 impl Brought {
-    /// Shows the person how it went, in a page that leaves no trace of the answer.
-    pub(crate) async fn answer(mut self, went_well: bool) {
-        let text = if went_well {
-            "You are signed in. You can close this window."
-        } else {
-            "This answer belongs to another sign-in. Go back to the connector and start again."
-        };
-        // The browser may be gone; the sign-in goes on all the same.
-        let _ = self.browser.write_all(page("200 OK", text).as_bytes()).await;
-        let _ = self.browser.shutdown().await;
+    /// Tells the person that this leads nowhere.
+    pub(crate) async fn refuse(self) {
+        let text = "This answer belongs to another sign-in. Go back to the connector and start again.";
+        say(self.browser, &page("200 OK", text)).await;
     }
+}
+
+/// The request for a page of `host`. A site that has its name resolve to this machine asks for another.
+async fn read(mut browser: TcpStream, host: &str) -> Option<Request> {
+    let head = read_head(&mut browser).await.ok()?;
+    let target = head.strip_prefix("GET ").and_then(|rest| rest.split_once(" HTTP/1."));
+    let is_host = |line: &str| {
+        let header = line.split_once(':');
+        header.is_some_and(|(name, value)| name.eq_ignore_ascii_case("host") && value.trim() == host)
+    };
+    if let Some((target, _)) = target.filter(|_| head.lines().any(is_host)) {
+        return Some(Request { target: target.to_owned(), browser });
+    }
+    say(browser, &page("404 Not Found", "Nothing is here.")).await;
+    None
+}
+
+/// The browser may be gone; the sign-in goes on all the same.
+async fn say(mut browser: TcpStream, text: &str) {
+    let _ = browser.write_all(text.as_bytes()).await;
+    let _ = browser.shutdown().await;
 }
 
 async fn read_head(browser: &mut TcpStream) -> io::Result<String> {
@@ -110,8 +154,14 @@ fn page(status: &str, text: &str) -> String {
 }
 
 const PATH: &str = "/back";
+/// Where the browser is sent afterwards.
+const DONE: &str = "/signed-in";
+const SEE_DONE: &str = "HTTP/1.1 303 See Other\r\nLocation: /signed-in\r\nContent-Length: 0\r\n\
+    Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\nConnection: close\r\n\r\n";
 const LONGEST_HEAD: usize = 16 * 1024;
+const MOST_ASKING: usize = 16;
 const PATIENCE: Duration = secs(10);
+const LAST_WORD: Duration = secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -123,27 +173,47 @@ mod tests {
         browser
     }
 
+    async fn whole(mut browser: TcpStream) -> String {
+        let mut text = String::new();
+        browser.read_to_string(&mut text).await.unwrap();
+        text
+    }
+
     #[tokio::test]
-    async fn the_answer_comes_back_whole_and_the_page_keeps_nothing_of_it() {
-        let redirect = Redirect::bind().await.unwrap();
+    async fn the_answer_comes_back_whole_and_the_browser_keeps_nothing_of_it() {
+        let mut redirect = Redirect::bind().await.unwrap();
         let host = redirect.listener.local_addr().unwrap();
-        // What is not the answer is turned away and does not end the wait.
+        // What is not the answer is turned away and does not end the wait; nor does who says nothing.
+        let _silent = TcpStream::connect(host).await.unwrap();
         let strangers = [
             format!("GET /favicon.ico HTTP/1.1\r\nHost: {host}\r\n\r\n"),
             format!("POST /back?code=c HTTP/1.1\r\nHost: {host}\r\n\r\n"),
             "GET /back?code=c HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned(),
             format!("GET /back HTTP/1.1\r\nHost: {host}\r\n\r\n"),
+            format!("GET /signed-in HTTP/1.1\r\nHost: {host}\r\n\r\n"),
         ];
         for stranger in &strangers {
             drop(browse(&redirect, stranger).await);
         }
-        let mut browser =
-            browse(&redirect, &format!("GET /back?code=c&state=s HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        let request = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let wrong = browse(&redirect, &request("/back?code=another")).await;
+        redirect.next().await.refuse().await;
+        assert!(whole(wrong).await.contains("belongs to another sign-in"));
+
+        let browser = browse(&redirect, &request("/back?code=c&state=s")).await;
         let brought = redirect.next().await;
         assert_eq!(brought.address, format!("http://{host}/back?code=c&state=s"));
-        brought.answer(true).await;
-        let mut page = String::new();
-        browser.read_to_string(&mut page).await.unwrap();
+        let accepted = tokio::spawn(redirect.accept(brought));
+        let answer = whole(browser).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 303") && answer.contains("Location: /signed-in\r\n"),
+            "{answer}"
+        );
+        let mut browser = TcpStream::connect(host).await.unwrap();
+        browser.write_all(request("/signed-in").as_bytes()).await.unwrap();
+        let page = whole(browser).await;
         assert!(page.contains("signed in") && page.contains("no-store") && !page.contains("code"), "{page}");
+        accepted.await.unwrap();
+        assert!(TcpStream::connect(host).await.is_err(), "it is gone after the answer");
     }
 }

@@ -36,12 +36,12 @@ impl Browser {
         let answer = login.send().await.while_doing(doing)?;
         let back = answer.headers().get(LOCATION).and_then(|location| location.to_str().ok());
         let back = back.ok_or_else(|| Trouble::new(doing, "the password was not accepted"))?;
-        let shown = self.http.get(back).send().await.while_doing("the way back from the sign-in page")?;
-        if shown.status().is_success() {
-            Ok(())
-        } else {
-            Err(Trouble::new("the way back from the sign-in page", shown.status()))
-        }
+        let way_back = "the way back from the sign-in page";
+        let sent_on = self.http.get(back).send().await.while_doing(way_back)?;
+        let last = sent_on.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+        let last = last.and_then(|last| sent_on.url().join(last).ok()).while_doing(way_back)?;
+        let shown = self.http.get(last).send().await.while_doing(way_back)?;
+        if shown.status().is_success() { Ok(()) } else { Err(Trouble::new(way_back, shown.status())) }
     }
 }
 

@@ -50,6 +50,35 @@ async fn every_list_and_every_status_is_json_for_programs() {
 }
 
 #[tokio::test]
+async fn one_setting_is_set_and_the_others_stay() {
+    let world = World::new().await;
+    let before = world.json(&["settings", "show"]).await;
+    let rows = [
+        ("lease_ttl_s", "60", "/settings/lease_ttl_s"),
+        ("title", "Acme & Co", "/settings/title"),
+        ("requirements.tier", "2", "/settings/requirements/tier"),
+        ("posture", r#"["screen_lock"]"#, "/settings/posture"),
+    ];
+    let mut expected = before;
+    for (key, value, at) in rows {
+        world.done(&["settings", "set", key, value]).await;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+        *expected.pointer_mut(at).expect(at) = value;
+        assert_eq!(world.json(&["settings", "show"]).await, expected, "{key}");
+    }
+    let rows = [
+        ("lease_ttl", "60", "lease_ttl_s"),
+        ("lease_ttl_s", "soon", "u64"),
+        ("lease_ttl_s", "0", "5 to 300"),
+        ("title.short", "A", "has no parts"),
+    ];
+    for (key, value, expected) in rows {
+        let said = world.admin(&["settings", "set", key, value]).await;
+        assert!(said.code == 1 && said.err.contains(expected), "{key}: {}", said.err);
+    }
+}
+
+#[tokio::test]
 async fn no_is_not_failed() {
     let world = World::new().await;
     let rows: [(&[&str], i32); 5] = [

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -43,11 +44,10 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// What stands in a connector's line `export ALL_PROXY=socks5h://openztna:PASSWORD@ADDRESS`.
-    pub(crate) fn in_line(line: &str) -> Option<Self> {
-        let (_, rest) = line.split_once("socks5h://openztna:")?;
-        let (password, address) = rest.split_once('@')?;
-        Some(Self { address: address.trim().parse().ok()?, password: password.to_owned() })
+    /// What a connector's status says of it.
+    pub(crate) fn of(status: &Value) -> Self {
+        let text = |key: &str| status["proxy"][key].as_str().unwrap_or_else(|| panic!("{status}"));
+        Self { address: text("address").parse().unwrap(), password: text("password").to_owned() }
     }
 
     /// Fetches `http://HOST/`: the status, and the whole answer.

@@ -18,11 +18,13 @@ pub(crate) async fn sign_in(org: &OrgString, page: &str, name: &str, password: &
     let login = http.post(format!("{origin}/openid/login")).header(COOKIE, cookie).form(&form);
     let answer = login.send().await.unwrap();
     let back = answer.headers().get(LOCATION).expect("the password is right").to_str().unwrap();
-    assert!(http.get(back).send().await.unwrap().status().is_success());
+    let sent_on = http.get(back).send().await.unwrap();
+    let last = sent_on.url().join(sent_on.headers().get(LOCATION).unwrap().to_str().unwrap()).unwrap();
+    assert!(http.get(last).send().await.unwrap().status().is_success());
 }
 
 /// A browser that trusts the organisation's own certificate authority.
-fn browser(org: &OrgString) -> reqwest::Client {
+pub(crate) fn browser(org: &OrgString) -> reqwest::Client {
     let trust = Trust::Pinned(org.root.unwrap());
     let tls = tls::client_config(&trust, None, Alpn::Http).unwrap();
     let browser = reqwest::Client::builder().tls_backend_preconfigured((*tls).clone());

@@ -141,17 +141,34 @@ impl World {
 
     /// Connects, with a sign-in by Ana.
     pub(crate) async fn sign_in(&self) -> Connector {
+        let (process, page) = self.ask_to_sign_in().await;
+        person::sign_in(&self.org, &page, "ana", &self.password).await;
+        self.connected(process).await
+    }
+
+    /// Starts a connector that nobody is signed in at; with the address of the page that it asks to open.
+    pub(crate) async fn ask_to_sign_in(&self) -> (Process, String) {
         let (org, config) = (self.org.to_string(), self.dir.text("ana.toml"));
         let args = ["--log", self.log, "connect", &org, "--config", &config, "--no-browser"];
         let mut process = Process::start(&args);
-        let page = process.says(|line| line.trim().strip_prefix("https://").map(str::to_owned)).await;
-        person::sign_in(&self.org, &format!("https://{page}"), "ana", &self.password).await;
-        Connector::connected(process).await
+        let is_page =
+            |line: &str| Some(line.trim()).filter(|line| line.starts_with("https://")).map(str::to_owned);
+        let page = process.says(is_page).await;
+        (process, page)
     }
 
     /// Connects by the session on the disk.
     pub(crate) async fn connect(&self) -> Connector {
-        Connector::connected(self.start_connector()).await
+        self.connected(self.start_connector()).await
+    }
+
+    /// Waits until the connector has a tunnel, and asks it for its proxy's password: a pipe does not get to read it.
+    pub(crate) async fn connected(&self, mut process: Process) -> Connector {
+        let line = process.says(|line| line.contains("SOCKS5").then(|| line.to_owned())).await;
+        process.says(|line| line.starts_with("Connected to").then_some(())).await;
+        let proxy = Proxy::of(&self.status().await);
+        assert!(!line.contains(&proxy.password), "{line}");
+        Connector { process, proxy }
     }
 
     /// Starts the connector, which must not ask for a sign-in.
@@ -188,14 +205,6 @@ impl World {
             session["connected"].as_bool()?.then(|| session["sid"].as_str().map(str::to_owned))?
         })
         .await
-    }
-}
-
-impl Connector {
-    async fn connected(mut process: Process) -> Self {
-        let proxy = process.says(Proxy::in_line).await;
-        process.says(|line| line.starts_with("Connected to").then_some(())).await;
-        Self { process, proxy }
     }
 }
 
