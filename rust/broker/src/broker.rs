@@ -223,6 +223,15 @@ impl Parts {
         let (id_tokens, issuer, provider, accounts) = self.provider()?;
         let alarms = Alarms::default();
         let pdp = self.decisions(&issuer).await?;
+        if let Some(organisation) = pdp.rows().organisation.values().next() {
+            let keys = self.config.organisation.without_effect(&organisation.settings).join(", ");
+            if !keys.is_empty() {
+                tracing::warn!(
+                    %keys,
+                    "the file's [organisation] was for its beginning: these are changed by `openztna admin settings set`"
+                );
+            }
+        }
         let has_owner = pdp.rows().people.values().any(|person| person.roles.contains(&Role::Owner));
         let (desk, handle) = Desk::new(self.origin.clone(), pdp, Arc::clone(&self.store), alarms.clone());
         let (present_sender, present) = server::presence();

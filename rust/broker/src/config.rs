@@ -258,6 +258,27 @@ impl OrganisationConfig {
             ..Settings::default()
         }
     }
+
+    /// Which keys say something that an organisation with these `settings` does not do: it was made before they were
+    /// written, or its administrators have changed its settings since.
+    pub(crate) fn without_effect(&self, settings: &Settings) -> Vec<String> {
+        let [new, default, now] = [&self.settings(), &Self::default().settings(), settings].map(flat);
+        let ignored = new
+            .into_iter()
+            .filter(|(key, value)| default.get(key) != Some(value) && now.get(key) != Some(value));
+        ignored.map(|(key, _)| key).collect()
+    }
+}
+
+/// Settings by their names, with the parts of `requirements` among them.
+fn flat(settings: &Settings) -> serde_json::Map<String, serde_json::Value> {
+    let Ok(serde_json::Value::Object(mut all)) = serde_json::to_value(settings) else {
+        return serde_json::Map::new(); // plain data always has a JSON form
+    };
+    if let Some(serde_json::Value::Object(parts)) = all.remove("requirements") {
+        all.extend(parts);
+    }
+    all
 }
 
 impl Default for Config {
@@ -455,5 +476,16 @@ mod tests {
         let requirements: ztna_posture::Requirements = serde_json::from_value(requirements).unwrap();
         assert_eq!((requirements.tier, requirements.simulated), (Tier::Unproven, true));
         assert_eq!(settings.lease_ttl_s, Settings::default().lease_ttl_s);
+    }
+
+    #[test]
+    fn what_an_organisation_does_not_begin_with_any_more_is_named() {
+        let begun = OrganisationConfig { tier: Tier::Unproven, ..OrganisationConfig::default() };
+        let settings = Settings { lease_ttl_s: 60, ..begun.settings() };
+        assert_eq!(begun.without_effect(&settings), Vec::<String>::new());
+        let edited = OrganisationConfig { title: "Acme".into(), tier: Tier::Hardware, ..begun };
+        assert_eq!(edited.without_effect(&settings), ["title", "tier"]);
+        let edited = OrganisationConfig { lease_ttl_s: 60, ..OrganisationConfig::default() };
+        assert_eq!(edited.without_effect(&settings), Vec::<String>::new());
     }
 }

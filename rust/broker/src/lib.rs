@@ -20,6 +20,7 @@ mod server; // the listeners, and who may ask what
 mod desk; // the one task that owns the decisions
 pub use desk::Alarms;
 pub mod admin; // what administrators ask
+pub use ztna_pdp::policy_schema;
 
 pub mod store; // what is kept
 pub mod audit; // the log outside the store

@@ -44,7 +44,10 @@ impl CallError {
     fn end(&self) -> Exit {
         eprintln!("{self}");
         match self {
-            Self::Broker(admin::CallError::Connect(_)) => Exit::NotRunning,
+            Self::Broker(admin::CallError::Connect(_)) => {
+                eprintln!("the broker prints where its socket is when it starts: give that to --socket");
+                Exit::NotRunning
+            }
             Self::Broker(_) | Self::NotFound(_) | Self::File { .. } => Exit::Failed,
         }
     }
@@ -69,6 +72,10 @@ async fn answered(args: AdminArgs, json: bool) -> Result<Exit, CallError> {
                 BTreeMap::new()
             };
             Ok(print::answer(&answer, &names, json))
+        }
+        Ask::Nothing(text) => {
+            print!("{text}");
+            Ok(Exit::Done)
         }
         Ask::Own(op) => Ok(own::answer(&awaited(ANSWER, broker.ask_local(op)).await?, json)),
         Ask::Account(op) => {

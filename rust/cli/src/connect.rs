@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::Args;
@@ -23,7 +24,7 @@ use crate::stop::asked_to_stop;
 /// Which connector is meant.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConnectorArgs {
-    /// The configuration file; without it, the documented defaults
+    /// The configuration file; without it, the documented defaults and the environment
     #[arg(long, value_name = "FILE", env = "OPENZTNA_CONFIG")]
     config: Option<PathBuf>,
     /// Where keys and the session are kept, instead of where the configuration says
@@ -88,6 +89,8 @@ pub(crate) async fn sign_in(args: ConnectArgs, json: bool) -> Exit {
         Err(exit) => return exit,
     };
     let exit = get_in(&connector, &args, pin!(asked_to_stop())).await.err().unwrap_or(Exit::Done);
+    // The browser gets its last page, if it still asks for it.
+    let _ = timeout(FAREWELL, connector.farewell()).await;
     show::status(&connector.status().await, json);
     connector.client.disconnect().await;
     exit
@@ -174,7 +177,7 @@ async fn get_in(
         return Ok(());
     }
     if args.no_sign_in {
-        eprintln!("Nobody is signed in. Sign in with\n  openztna sign-in");
+        eprintln!("Nobody is signed in. Sign in, with the same options, by\n  openztna sign-in");
         return Err(Exit::SignInNeeded);
     }
     let (opened, is_open) = oneshot::channel();
@@ -250,13 +253,20 @@ async fn start(args: &ConnectArgs) -> Result<Connector, Exit> {
             eprintln!("the connector runs already: see `openztna status`, or end it first");
             return Exit::Failed;
         }
+        if let StartError::Keep(_) = error {
+            eprintln!("{error}\n--state-dir names a place of your own for keys and session");
+            return Exit::Failed;
+        }
         failed(&error)
     })
 }
 
 fn load(args: &ConnectorArgs) -> Result<Config, Exit> {
     let mut config = match &args.config {
-        None => Config::default(),
+        None => Config::load_defaults(std::env::vars()).map_err(|error| {
+            eprintln!("{error}");
+            Exit::Usage
+        })?,
         Some(path) => Config::load(path, std::env::vars())
             .map_err(|error| exit::misconfigured(&error, path, "connect"))?,
     };
@@ -281,8 +291,10 @@ fn refusal(why: Option<&Why>) -> String {
 
 /// Opens the person's browser, or asks them to.
 fn open_browser(address: &str, print_only: bool) {
-    let opened = !print_only && std::process::Command::new("xdg-open").arg(address).spawn().is_ok();
-    if opened {
+    let silent = Stdio::null; // what the browser has to say of itself is not for here
+    let mut browser = Command::new("xdg-open");
+    let browser = browser.arg(address).stdin(silent()).stdout(silent()).stderr(silent());
+    if !print_only && browser.spawn().is_ok() {
         eprintln!("Waiting for your browser. If it does not open, go to\n  {address}");
     } else {
         eprintln!("Open this address in a browser on this machine to sign in:\n  {address}");

@@ -1,8 +1,13 @@
 //! How the connector stands, in words.
 
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use ztna_connector::plane::PeerStatus;
 use ztna_connector::status::{ProxyStatus, Status};
 use ztna_connector::{Snapshot, State, posture};
 use ztna_model::{Address, Decision, Visible};
+use ztna_net::clock::Clock;
 
 use crate::table::Table;
 
@@ -11,9 +16,19 @@ pub(crate) fn proxy(proxy: &ProxyStatus, json: bool) {
     if json {
         return print_json(proxy);
     }
-    let ProxyStatus { address, password } = proxy;
+    let address = proxy.address;
     println!("Applications reach your work through {address}, by SOCKS5 or HTTP, with this run's password:");
-    println!("  export ALL_PROXY=socks5h://openztna:{password}@{address}");
+    if io::stdout().is_terminal() {
+        println!("  {}", export(proxy));
+    } else {
+        println!("  openztna status on a terminal shows it."); // and a journal that others may read does not
+    }
+}
+
+/// What a person pastes into a shell.
+fn export(proxy: &ProxyStatus) -> String {
+    let ProxyStatus { address, password } = proxy;
+    format!("export ALL_PROXY=socks5h://openztna:{password}@{address}")
 }
 
 /// A state that has just been reached, in a line.
@@ -34,12 +49,24 @@ pub(crate) fn status(status: &Status, json: bool) {
     if !matches!(status.snapshot.state, State::SignedOut { .. } | State::SigningIn) {
         resources(&status.snapshot.resources);
     }
-    for peer in &status.plane.peers {
-        let heard = peer.heard_age.map_or("never heard".into(), |age| format!("heard {} s ago", age / 1_000));
-        println!("gateway {}: {heard}, {} B in, {} B out", peer.gateway, peer.rx_bytes, peer.tx_bytes);
-    }
+    status.plane.peers.iter().for_each(|peer| println!("{}", gateway(peer)));
     println!("datagrams: {}", status.plane.offload);
-    println!("proxy: {}", status.proxy.address);
+    if io::stdout().is_terminal() {
+        println!("proxy: {}", export(&status.proxy));
+    } else {
+        println!("proxy: {}", status.proxy.address);
+    }
+}
+
+fn gateway(peer: &PeerStatus) -> String {
+    let PeerStatus { gateway, rx_bytes, tx_bytes, .. } = peer;
+    let heard = match peer.heard_age {
+        None if tx_bytes == &0 => "not needed yet".to_owned(),
+        None => "never heard".to_owned(),
+        Some(age) => format!("heard {} s ago", age / 1_000),
+    };
+    let silent = if peer.silent { ". It does not answer: is UDP to it let through?" } else { "" };
+    format!("gateway {gateway}: {heard}, {rx_bytes} B in, {tx_bytes} B out{silent}")
 }
 
 /// The device's facts, each with its source, tier and age, and what to do about those that fail.
@@ -50,7 +77,8 @@ pub(crate) fn posture(snapshot: &Snapshot, json: bool) {
     if snapshot.facts_are_preview {
         println!("The organisation has not graded these yet; this is how they look from here.");
     }
-    let mut table = Table::new(&["fact", "state", "value", "tier", "source"]);
+    let now = Clock.wall();
+    let mut table = Table::new(&["fact", "state", "value", "tier", "age", "source"]);
     for fact in &snapshot.facts {
         let value = fact.value.as_ref().map(ToString::to_string).unwrap_or_default();
         let simulated = if fact.simulated { " (simulated)" } else { "" };
@@ -59,6 +87,7 @@ pub(crate) fn posture(snapshot: &Snapshot, json: bool) {
             fact.state.to_string(),
             value,
             u8::from(fact.tier).to_string(),
+            age(now.since(fact.as_of)),
             format!("{}{simulated}", fact.source),
         ]);
     }
@@ -89,6 +118,16 @@ fn resources(resources: &[Visible]) {
         table.row([visible.title.clone(), address, access]);
     }
     table.print("There is no application that you may know of.");
+}
+
+/// How long ago something was, to two digits at most.
+fn age(span: Duration) -> String {
+    match span.as_secs() {
+        seconds @ ..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// The state in one sentence.

@@ -14,7 +14,7 @@ use ztna_net::udp::Bind;
 pub struct Config {
     /// The organisation to sign in to.
     pub org: Option<OrgString>,
-    /// Where keys and the session are kept.
+    /// Where keys and the session are kept: by default [`default_state_dir`].
     pub state_dir: PathBuf,
     /// What people call this device.
     pub device_name: String,
@@ -69,16 +69,25 @@ impl Config {
         path: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        settings::load(path, "OPENZTNA_CONNECTOR", environment)
+        settings::load(path, PREFIX, environment)
+    }
+
+    /// The settings where there is no file: the defaults, with `OPENZTNA_CONNECTOR_…` from `environment` above them.
+    pub fn load_defaults(
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        settings::load_defaults(PREFIX, environment)
     }
 }
+
+const PREFIX: &str = "OPENZTNA_CONNECTOR";
 
 impl Default for Config {
     fn default() -> Self {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         Self {
             org: None,
-            state_dir: PathBuf::from("/var/lib/openztna/connector"),
+            state_dir: default_state_dir(),
             device_name: host,
             proxy: ProxyConfig::default(),
             udp: UdpConfig::default(),
@@ -86,6 +95,22 @@ impl Default for Config {
             signals: SignalsConfig::default(),
         }
     }
+}
+
+/// `/var/lib/openztna/connector` for the machine's administrator, and a folder of their own for everybody else
+/// (XDG Base Directory Specification 0.8).
+pub fn default_state_dir() -> PathBuf {
+    let is_root = rustix::process::geteuid().is_root();
+    state_dir_of(is_root, |name| std::env::var_os(name).map(PathBuf::from))
+}
+
+fn state_dir_of(is_root: bool, variable: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    let own = || {
+        let named = variable("XDG_STATE_HOME").filter(|path| path.is_absolute());
+        named.or_else(|| Some(variable("HOME")?.join(".local/state")))
+    };
+    let parent = if is_root { None } else { own() };
+    parent.unwrap_or_else(|| PathBuf::from("/var/lib")).join("openztna/connector")
 }
 
 impl Default for ProxyConfig {
@@ -102,6 +127,7 @@ mod tests {
     fn the_documented_settings_are_the_defaults() {
         let mut documented: Config = toml::from_str(Config::DOCUMENTED).unwrap();
         documented.device_name = Config::default().device_name;
+        documented.state_dir = default_state_dir();
         assert_eq!(documented, Config::default());
         // With every comment taken for a setting, each line is still understood.
         let all: String = Config::DOCUMENTED
@@ -110,5 +136,25 @@ mod tests {
             .collect::<Vec<_>>()
             .join("\n");
         assert!(toml::from_str::<Config>(&all).is_ok(), "{all}");
+    }
+
+    #[test]
+    fn everybody_has_a_folder_of_their_own() {
+        let (home, xdg) = (Some("/home/ana"), Some("/s"));
+        let rows = [
+            (true, Some("/root"), xdg, "/var/lib/openztna/connector"),
+            (false, home, None, "/home/ana/.local/state/openztna/connector"),
+            (false, home, xdg, "/s/openztna/connector"),
+            (false, home, Some("s"), "/home/ana/.local/state/openztna/connector"),
+            (false, None, None, "/var/lib/openztna/connector"),
+        ];
+        for (is_root, home, xdg, expected) in rows {
+            let variable = |name: &str| match name {
+                "HOME" => home.map(PathBuf::from),
+                "XDG_STATE_HOME" => xdg.map(PathBuf::from),
+                _ => None,
+            };
+            assert_eq!(state_dir_of(is_root, variable), Path::new(expected), "{is_root} {home:?} {xdg:?}");
+        }
     }
 }

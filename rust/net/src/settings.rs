@@ -33,10 +33,10 @@ pub enum SettingsError {
         what: String,
     },
     /// Something is wrong once the environment has had its say.
-    #[error("{} with {}: {what}", path.display(), variables.join(", "))]
+    #[error("{}{}: {what}", path.as_ref().map(|path| format!("{} with ", path.display())).unwrap_or_default(), variables.join(", "))]
     Overridden {
-        /// The file.
-        path: PathBuf,
+        /// The file, if there is one.
+        path: Option<PathBuf>,
         /// The variables that took part.
         variables: Vec<String>,
         /// What is wrong, and what is accepted.
@@ -61,22 +61,46 @@ pub fn load<T: DeserializeOwned>(
 ) -> Result<T, SettingsError> {
     let unreadable = |cause| SettingsError::Unreadable { path: path.into(), cause };
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    let start = format!("{prefix}_");
-    let overrides: Vec<(String, String)> =
-        environment.into_iter().filter(|(name, _)| name.starts_with(&start)).collect();
-    if overrides.is_empty() {
+    let overrides = Overrides::new(prefix, environment);
+    if overrides.variables.is_empty() {
         return toml::from_str(&text).map_err(|error| in_file(path, &text, &error));
     }
-    let mut table: Table = toml::from_str(&text).map_err(|error| in_file(path, &text, &error))?;
-    for (name, value) in &overrides {
-        let keys = name.strip_prefix(&start).unwrap_or_default().to_ascii_lowercase();
-        set(&mut table, name, &keys.split("__").collect::<Vec<_>>(), read_value(value))?;
+    let table = toml::from_str(&text).map_err(|error| in_file(path, &text, &error))?;
+    overrides.over(table, Some(path))
+}
+
+/// What [`load`] reads where there is no file: the defaults, and the environment above them.
+pub fn load_defaults<T: DeserializeOwned>(
+    prefix: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<T, SettingsError> {
+    Overrides::new(prefix, environment).over(Table::new(), None)
+}
+
+/// The variables that have a say.
+struct Overrides {
+    start: String,
+    variables: Vec<(String, String)>,
+}
+
+impl Overrides {
+    fn new(prefix: &str, environment: impl IntoIterator<Item = (String, String)>) -> Self {
+        let start = format!("{prefix}_");
+        let variables = environment.into_iter().filter(|(name, _)| name.starts_with(&start)).collect();
+        Self { start, variables }
     }
-    T::deserialize(table).map_err(|error| SettingsError::Overridden {
-        path: path.into(),
-        variables: overrides.into_iter().map(|(name, _)| name).collect(),
-        what: error.to_string().trim().replace('\n', ", "),
-    })
+
+    fn over<T: DeserializeOwned>(self, mut table: Table, path: Option<&Path>) -> Result<T, SettingsError> {
+        for (name, value) in &self.variables {
+            let keys = name.strip_prefix(&self.start).unwrap_or_default().to_ascii_lowercase();
+            set(&mut table, name, &keys.split("__").collect::<Vec<_>>(), read_value(value))?;
+        }
+        T::deserialize(table).map_err(|error| SettingsError::Overridden {
+            path: path.map(Path::to_path_buf),
+            variables: self.variables.into_iter().map(|(name, _)| name).collect(),
+            what: error.to_string().trim().replace('\n', ", "),
+        })
+    }
 }
 
 fn set(table: &mut Table, variable: &str, keys: &[&str], value: Value) -> Result<(), SettingsError> {
@@ -172,5 +196,16 @@ mod tests {
         );
         let error = check(text, &[("OPENZTNA_TEST_NAME__FLOW", "2")]).unwrap_err();
         assert_eq!(error, "OPENZTNA_TEST_NAME__FLOW: `name` is no table");
+    }
+
+    #[test]
+    fn without_a_file_the_environment_speaks_alone() {
+        let check = |name: &str, value: &str| {
+            load_defaults::<Settings>("OPENZTNA_TEST", [(name.to_owned(), value.to_owned())])
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(check("OPENZTNA_TEST_NAME", "a").unwrap().name, "a");
+        let error = check("OPENZTNA_TEST_NAM", "a").unwrap_err();
+        assert!(error.starts_with("OPENZTNA_TEST_NAM: unknown field `nam`"), "{error}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod language; // the schema, and the names of things within it
 pub(crate) use language::Language;
+pub use language::schema;
 
 mod reads; // which parts of the context a policy reads
 

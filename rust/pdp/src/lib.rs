@@ -47,6 +47,7 @@ mod session; // sessions open, renew and end
 mod device; // devices' streams, clones, statements
 
 mod cedar; // what policies say
+pub use cedar::schema as policy_schema;
 mod decide; // what they, holds and ages say together
 mod visible; // what a session may know of
 

@@ -309,6 +309,8 @@ pub(crate) enum Policies {
         /// Its id
         id: PolicyId,
     },
+    /// Show what policies can be about: a Cedar schema
+    Schema,
     /// May this person reach this resource now, and why?
     Test {
         /// Who: a name, an e-mail address or a subject
@@ -365,6 +367,13 @@ pub(crate) enum Holds {
 pub(crate) enum SettingsCommand {
     /// Show the settings
     Show,
+    /// Set one setting; the others stay
+    Set {
+        /// Its name, as `show` prints it; `requirements.tier` for a part of one
+        key: String,
+        /// What it becomes: JSON, or else text
+        value: String,
+    },
     /// Set all settings from a file of JSON; what it leaves out gets its default
     Put {
         /// The file

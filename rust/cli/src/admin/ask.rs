@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::Path;
 
+use serde_json::Value;
 use ztna_api::admin::{Answer, Group, Invited, Op, PolicyChange, Settings, Site};
 use ztna_broker::admin::{Client, LocalAnswer, LocalOp};
 use ztna_model::{Address, Cidr, NamePattern, PersonId, Resource, Secret, WallTime};
@@ -15,6 +16,8 @@ use super::who;
 
 /// What to ask a broker.
 pub(super) enum Ask {
+    /// Nothing: this is known.
+    Nothing(String),
     /// What the organisation's decisions rest on.
     Decision(Op),
     /// What is the broker's own matter.
@@ -39,12 +42,19 @@ impl AdminCommand {
             Self::Resources(command) => command.into_op()?,
             Self::Sites(command) => command.into_op(),
             Self::Gateways(command) => command.into_op(),
+            Self::Policies(Policies::Schema) => return Ok(Ask::Nothing(ztna_broker::policy_schema())),
             Self::Policies(command) => command.into_op(broker).await?,
             Self::Sessions(Sessions::List) => Op::Sessions {},
             Self::Sessions(Sessions::End { session }) => Op::SessionEnd { sid: session },
             Self::Holds(command) => command.into_op(broker).await?,
             Self::Settings(SettingsCommand::Show) => Op::Settings {},
             Self::Settings(SettingsCommand::Put { file }) => Op::SettingsPut { settings: settings(&file)? },
+            Self::Settings(SettingsCommand::Set { key, value }) => {
+                let Answer::Settings { settings } = broker.ask(Op::Settings {}).await? else {
+                    return Err(CallError::NotFound("the broker shows no settings".into()));
+                };
+                Op::SettingsPut { settings: with(&settings, &key, &value)? }
+            }
         };
         Ok(Ask::Decision(op))
     }
@@ -194,7 +204,7 @@ impl Gateways {
 impl Policies {
     async fn into_op(self, broker: &mut Client) -> Result<Op, CallError> {
         Ok(match self {
-            Self::List => Op::Policies {},
+            Self::List | Self::Schema => Op::Policies {},
             Self::Put { id, file } => Op::PolicyPut { policy: id, text: read(&file)? },
             Self::Remove { id } => Op::PolicyRemove { policy: id },
             Self::Test { person, resource, device } => {
@@ -253,6 +263,24 @@ fn read(file: &Path) -> Result<String, CallError> {
 fn settings(file: &Path) -> Result<Settings, CallError> {
     let text = read(file)?;
     serde_json::from_str(&text).map_err(|error| CallError::NotFound(format!("{}: {error}", file.display())))
+}
+
+/// `settings` with another value for one of them.
+fn with(settings: &Settings, key: &str, value: &str) -> Result<Settings, CallError> {
+    let wrong = |what: String| CallError::NotFound(format!("{key}: {what}"));
+    let mut all = serde_json::to_value(settings).map_err(|error| wrong(error.to_string()))?;
+    let known = all.as_object().map(|all| all.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    let (head, part) = key.split_once('.').map_or((key, None), |(head, part)| (head, Some(part)));
+    let Some(one) = all.get_mut(head) else {
+        return Err(wrong(format!("there is no such setting, only {}", known.join(", "))));
+    };
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    match (part, one) {
+        (None, one) => *one = value,
+        (Some(part), Value::Object(parts)) => _ = parts.insert(part.to_owned(), value),
+        (Some(_), _) => return Err(wrong(format!("`{head}` has no parts"))),
+    }
+    serde_json::from_value(all).map_err(|error| wrong(error.to_string()))
 }
 
 const LONGEST_PASSWORD: u64 = 4096;

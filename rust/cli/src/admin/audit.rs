@@ -41,13 +41,16 @@ enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
-    /// Check an exported log, anywhere: with the organisation's string and what its broker publishes
+    /// Check an exported log, anywhere: with the organisation's string and the keys that its broker publishes
     Check {
         /// The exported log
         file: PathBuf,
         /// The organisation: `https://acme.example`, perhaps with # and the root's hash
         #[arg(long)]
         org: OrgString,
+        /// A copy of what the broker publishes at `/.well-known/openztna`; without it, the broker is asked
+        #[arg(long, value_name = "FILE")]
+        keys: Option<PathBuf>,
         /// Whose chain it is
         #[arg(long, default_value = "broker-1")]
         writer: String,
@@ -71,8 +74,8 @@ pub(crate) async fn run(args: AuditArgs, json: bool) -> Exit {
 }
 
 async fn answered(args: AuditArgs, json: bool) -> Result<Exit, CallError> {
-    if let AuditCommand::Check { file, org, writer, witness } = args.command {
-        return check::run(&file, &org, &writer, witness.as_deref()).await;
+    if let AuditCommand::Check { file, org, keys, writer, witness } = args.command {
+        return check::run(&file, &org, keys.as_deref(), &writer, witness.as_deref()).await;
     }
     let mut broker = Client::connect(&args.socket.path).await?;
     let op = match args.command {

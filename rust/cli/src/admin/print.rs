@@ -168,7 +168,7 @@ fn in_words(answer: &Answer, names: &Names) {
 
 fn print_revoked(revoked: &Revoked) {
     match (&revoked.hold, revoked.durable) {
-        (Some(hold), true) => println!("In force: hold {hold}."),
+        (Some(hold), true) => println!("In force, until `openztna admin holds lift {hold}`."),
         (None, true) => println!("In force."),
         (_, false) => println!("In force, not durable: the store takes no writes. The broker keeps trying."),
     }
@@ -223,7 +223,7 @@ fn print_preview(preview: &Preview, names: &Names) {
 }
 
 fn print_holds(holds: &[Hold], names: &Names) {
-    let mut table = Table::new(&["id", "target", "reason", "until"]);
+    let mut table = Table::new(&["id", "target", "reason", "ends"]);
     for hold in holds {
         let target = match &hold.target {
             HoldTarget::Person(person) => format!("person:{}", name(names, person)),
@@ -231,7 +231,7 @@ fn print_holds(holds: &[Hold], names: &Names) {
             HoldTarget::Session(session) => format!("session:{session}"),
             HoldTarget::Resource(resource) => format!("resource:{resource}"),
         };
-        let until = hold.until.map_or_else(|| "lifted".to_owned(), date);
+        let until = hold.until.map_or_else(|| "until lifted".to_owned(), date);
         table.row([hold.id.to_string(), target, hold.reason.clone(), until]);
     }
     table.print("There are no holds.");

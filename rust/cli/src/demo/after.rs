@@ -37,7 +37,11 @@ async fn print_uses(stage: &Stage) {
     println!("     {binary} admin --socket {socket} holds place person:Ana --reason 'I want to see it'");
     println!("     {binary} audit --socket {socket} verify");
     println!("   Sign another device in, as ana with {}:", stage.password.expose());
+    println!("     export OPENZTNA_CONNECTOR_PROXY__LISTEN=127.0.0.1:0   # a port of its own");
     println!("     {binary} connect '{}' --state-dir {}", stage.org, stage.path("another"));
+    println!("   It waits until somebody lets it in:");
+    println!("     {binary} admin --socket {socket} devices list");
+    println!("     {binary} admin --socket {socket} devices admit <its id>");
     if let Some(root) = stage.org.root {
         println!("   The browser warns of the page's certificate: its authority is the demonstration's own,");
         println!("   {root}, which connectors pin and no browser knows.");

@@ -122,7 +122,7 @@ impl Stage {
             SignIn::Person(_) => secs(600),
         };
         // The line about the proxy comes once there is a session, the other once the tunnel is on.
-        let (signed_in, ()) = process.says(patience, |line| line.contains("ALL_PROXY").then_some(())).await?;
+        let (signed_in, ()) = process.says(patience, |line| line.contains("by SOCKS5").then_some(())).await?;
         let (connected, ()) =
             process.says(secs(10), |line| line.starts_with("Connected to").then_some(())).await?;
         let status = self.status(name).await?;

@@ -19,7 +19,7 @@ pub(crate) struct Language {
 impl Language {
     pub(crate) fn new(org: &OrgId) -> Result<Self, StartError> {
         let broken = |error: &dyn ToString| StartError::Schema(error.to_string());
-        let (schema, _) = Schema::from_cedarschema_str(&text()).map_err(|error| broken(&error))?;
+        let (schema, _) = Schema::from_cedarschema_str(&schema()).map_err(|error| broken(&error))?;
         let name = |text: &str| text.parse::<EntityTypeName>().map_err(|error| broken(&error));
         let action = |text: &str| text.parse::<EntityUid>().map_err(|error| broken(&error));
         Ok(Self {
@@ -66,11 +66,11 @@ impl Language {
     }
 }
 
-/// The schema in Cedar's own words, made from the kinds of facts there are.
-fn text() -> String {
+/// What policies can be about, as a Cedar schema: made from the kinds of facts there are.
+pub fn schema() -> String {
     let facts = FactKind::ALL.map(|kind| format!("    {kind}: {},\n", fact(kind))).concat();
     format!(
-        r#"
+        r#"// In policies, ids stand without the organisation: Group::"staff", Resource::"wiki".
 entity Group;
 entity Person in [Group] {{ issuer: String }};
 entity Device;
@@ -80,6 +80,7 @@ entity Resource in [Site] {{ protocol: String }};
 // Who may know of a resource: by person and group alone, so its context is empty.
 action see appliesTo {{ principal: Person, resource: Resource }};
 
+// Who may reach it. A fact's state is "pass", "fail", "unknown" or "unsupported"; it has a value where it passes or fails.
 action connect appliesTo {{ principal: Person, resource: Resource, context: {{
   auth: {{ acr: String, amr: Set<String>, age_s: Long }},
   device: {{
@@ -117,7 +118,7 @@ mod tests {
         let language = Language::new(&"https://acme.example".parse().unwrap()).unwrap();
         assert_eq!(language.group(&"staff".parse().unwrap()).id().unescaped(), "https://acme.example/staff");
         for kind in FactKind::ALL {
-            assert!(text().contains(&format!("{kind}: {{ state: String")), "{kind}");
+            assert!(schema().contains(&format!("{kind}: {{ state: String")), "{kind}");
         }
     }
 }

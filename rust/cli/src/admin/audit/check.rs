@@ -14,13 +14,17 @@ use crate::progress::awaited;
 pub(super) async fn run(
     file: &Path,
     org: &OrgString,
+    keys: Option<&Path>,
     writer: &str,
     witness: Option<&Path>,
 ) -> Result<Exit, CallError> {
     let text = read(file)?;
     let witness = witness.map(read).transpose()?;
-    let keys =
-        awaited("asking the organisation for its keys", published(org)).await.map_err(CallError::NotFound)?;
+    let keys = match keys {
+        Some(copy) => copied(&read(copy)?, org),
+        None => awaited("asking the organisation for its keys", published(org)).await,
+    };
+    let keys = keys.map_err(CallError::NotFound)?;
     let keys: Vec<PublicKey> = keys.of(KeyUse::Audit).map(|key| key.jwk).collect();
     let log = Log { org: &org.org, writer, keys: &keys };
     match verify_export(&text, log, witness.as_deref()) {
@@ -41,9 +45,18 @@ async fn published(org: &OrgString) -> Result<KeySet, String> {
     let tls = tls::client_config(&trust, None, Alpn::Http).map_err(|error| error.to_string())?;
     let http = reqwest::Client::builder().tls_backend_preconfigured((*tls).clone()).no_proxy().build();
     let http = http.map_err(|error| error.to_string())?;
-    let away = |error: reqwest::Error| format!("{} cannot be asked for its keys: {error}", org.org);
+    let away = |error: reqwest::Error| {
+        let hint = if org.root.is_none() { "; does its string end with #sha256-…?" } else { "" };
+        format!("{} cannot be asked for its keys: {error}{hint}", org.org)
+    };
     let answer = http.get(format!("{}{}", org.org, discovery::PATH)).send().await.map_err(away)?;
-    let discovery: Discovery = answer.json().await.map_err(away)?;
+    copied(&answer.text().await.map_err(away)?, org)
+}
+
+/// The same from what the broker answered, once it is checked against the root.
+fn copied(text: &str, org: &OrgString) -> Result<KeySet, String> {
+    let discovery: Discovery =
+        serde_json::from_str(text).map_err(|error| format!("that is no discovery document: {error}"))?;
     let root = match org.root {
         Some(root) => root,
         None => KeySet::claimed_root(&discovery.keys).map_err(|error| error.to_string())?,
