@@ -11,7 +11,7 @@ use crate::world::World;
 async fn every_list_and_every_status_is_json_for_programs() {
     let world = World::new().await;
     let ana = world.sign_in().await;
-    world.until_reached(&ana.proxy, "wiki.test").await;
+    world.reaches(&ana.proxy, "wiki.test").await;
     world.done(&["holds", "place", "resource:board", "--reason", "under repair"]).await;
     let rows: [(&[&str], &str, usize); 11] = [
         (&["accounts", "list"], "accounts", 1),

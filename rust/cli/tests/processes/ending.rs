@@ -12,31 +12,31 @@ use crate::world::{World, broker_config, free_port};
 async fn whoever_is_told_to_stop_ends_within_two_seconds_and_starts_again() {
     let mut world = World::new().await;
     let mut ana = world.sign_in().await;
-    world.until_reached(&ana.proxy, "wiki.test").await;
+    world.reaches(&ana.proxy, "wiki.test").await;
     let _open = ana.proxy.stay("wiki.test").await;
 
     ana.process.terminate();
     assert_eq!(ana.process.ended(SOON).await.code(), Some(0), "{:?}", ana.process.written());
     let mut ana = world.connect().await;
-    world.until_reached(&ana.proxy, "wiki.test").await;
+    world.reaches(&ana.proxy, "wiki.test").await;
     let _open = ana.proxy.stay("wiki.test").await;
     ana.process.interrupt();
     assert_eq!(ana.process.ended(SOON).await.code(), Some(0), "{:?}", ana.process.written());
 
     let ana = world.connect().await;
-    world.until_reached(&ana.proxy, "wiki.test").await;
+    world.reaches(&ana.proxy, "wiki.test").await;
     let _open = ana.proxy.stay("wiki.test").await;
     world.gateway.terminate();
     assert_eq!(world.gateway.ended(SOON).await.code(), Some(0), "{:?}", world.gateway.written());
     world.start_gateway().await;
-    world.until_reached(&ana.proxy, "wiki.test").await;
+    world.reaches(&ana.proxy, "wiki.test").await;
 
     let _open = ana.proxy.stay("wiki.test").await;
     world.broker.terminate();
     assert_eq!(world.broker.ended(SOON).await.code(), Some(0), "{:?}", world.broker.written());
     world.start_broker().await;
     world.until_session_is_connected().await;
-    world.until_reached(&ana.proxy, "wiki.test").await;
+    world.reaches(&ana.proxy, "wiki.test").await;
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_second_one_in_the_same_directory_is_refused_and_says_so() {
         assert_eq!(said.code, 1, "{args:?}: {}{}", said.out, said.err);
         assert!(said.err.contains(expected), "{args:?}: {}", said.err);
     }
-    world.until_reached(&ana.proxy, "wiki.test").await;
+    world.reaches(&ana.proxy, "wiki.test").await;
 }
 
 const SOON: Duration = secs(2);

@@ -15,7 +15,7 @@ async fn g03_no_log_holds_a_secret_though_everything_is_logged() {
     let mut world = World::logging("trace").await;
     let mut logs = vec![("enrolment", std::fs::read_to_string(world.dir.path("enrol.log")).unwrap())];
     let mut ana = world.sign_in().await;
-    world.until_reached(&ana.proxy, "wiki.test").await;
+    world.reaches(&ana.proxy, "wiki.test").await;
     let mut secrets = vec![
         ("the account's password".to_owned(), world.password.clone()),
         ("the proxy's password".to_owned(), ana.proxy.password.clone()),
@@ -26,7 +26,7 @@ async fn g03_no_log_holds_a_secret_though_everything_is_logged() {
     ana.process.ended(PATIENCE).await;
     logs.push(("connector", ana.process.written().1));
     let ana = world.connect().await;
-    world.until_reached(&ana.proxy, "wiki.test").await;
+    world.reaches(&ana.proxy, "wiki.test").await;
     secrets.push(("the proxy's next password".to_owned(), ana.proxy.password.clone()));
     secrets.extend(session(&world));
     // By a token.

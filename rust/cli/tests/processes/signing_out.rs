@@ -7,7 +7,7 @@ use crate::world::World;
 async fn p3_7_signing_out_leaves_no_session_here_or_at_the_broker_and_the_way_back_is_a_sign_in() {
     let world = World::new().await;
     let mut ana = world.sign_in().await;
-    world.until_reached(&ana.proxy, "wiki.test").await;
+    world.reaches(&ana.proxy, "wiki.test").await;
     let refresh = refresh_token(&world);
 
     let said = run(OPENZTNA, &["sign-out", "--config", &world.dir.text("ana.toml")], "").await;

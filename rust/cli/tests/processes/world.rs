@@ -192,7 +192,13 @@ impl World {
         .await;
     }
 
-    /// Waits until the wiki answers.
+    /// An application asks once, and is answered: nothing stands in the way.
+    pub(crate) async fn reaches(&self, proxy: &Proxy, host: &str) {
+        let (status, answer) = proxy.get(host).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// Waits until an application answers.
     pub(crate) async fn until_reached(&self, proxy: &Proxy, host: &str) {
         until(&format!("{host} answers"), || async { (proxy.get(host).await.0 == 200).then_some(()) }).await;
     }
