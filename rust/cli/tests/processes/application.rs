@@ -9,7 +9,8 @@ use tokio::time::timeout;
 
 use crate::process::PATIENCE;
 
-/// Serves a page that names `name`, for as long as the test runs.
+/// Serves a page that names `name`, for as long as the test runs. `GET /many/N` brings N bytes, `PUT` takes what it is
+/// given and says how many bytes that was, and `GET /stay` keeps the connection open.
 pub(crate) async fn serve(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -26,14 +27,43 @@ async fn answer(mut stream: TcpStream, name: &str) -> Option<()> {
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
     }
-    let page = format!("This is the {name}.\n");
+    let head = String::from_utf8_lossy(&head);
+    if let Some(number) = between(&head, "GET /many/", " ") {
+        return send(&mut stream, number).await;
+    }
+    let page = match between(&head, "PUT ", " HTTP/1.1") {
+        Some(_) => take(&mut stream, between(&head, "Content-Length: ", "\r\n")?).await?,
+        None => format!("This is the {name}.\n"),
+    };
     let length = page.len();
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{page}");
     stream.write_all(answer.as_bytes()).await.ok()?;
-    if String::from_utf8_lossy(&head).starts_with("GET /stay ") {
+    if head.starts_with("GET /stay ") {
         while stream.read_u8().await.is_ok() {} // for as long as the other side likes
     }
     stream.shutdown().await.ok()
+}
+
+async fn send(stream: &mut TcpStream, number: &str) -> Option<()> {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {number}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.ok()?;
+    let (chunk, mut left) = (vec![7; 1 << 17], number.parse::<usize>().ok()?);
+    while left > 0 {
+        left -= stream.write(chunk.get(..left).unwrap_or(&chunk)).await.ok()?;
+    }
+    stream.shutdown().await.ok()
+}
+
+async fn take(stream: &mut TcpStream, number: &str) -> Option<String> {
+    let (mut chunk, mut left) = (vec![0; 1 << 17], number.parse::<usize>().ok()?);
+    while left > 0 {
+        left -= stream.read(&mut chunk).await.ok().filter(|read| *read > 0)?;
+    }
+    Some(format!("{number} bytes\n"))
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    Some(text.split_once(before)?.1.split_once(after)?.0)
 }
 
 /// Where local applications reach their work.

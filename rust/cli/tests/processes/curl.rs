@@ -6,7 +6,7 @@ use crate::world::World;
 
 /// A way to reach a proxy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Way {
+pub(crate) enum Way {
     /// SOCKS5, the name resolved by the proxy.
     Socks,
     /// HTTP CONNECT.
@@ -99,11 +99,11 @@ async fn p4_3_to_curl_what_is_hidden_is_what_does_not_exist() {
 }
 
 /// `http://HOST/` by `curl`, with no setting of this machine's.
-async fn curl(proxy: &Proxy, way: Way, host: &str, options: &[&str]) -> Said {
+pub(crate) async fn curl(proxy: &Proxy, way: Way, host: &str, options: &[&str]) -> Said {
     let Proxy { address, password } = proxy;
     let scheme = if way == Socks { "socks5h" } else { "http" };
     let proxy = format!("{scheme}://openztna:{password}@{address}");
-    let page = format!("http://{host}/");
+    let page = if host.contains('/') { format!("http://{host}") } else { format!("http://{host}/") };
     let mut args =
         vec!["--disable", "--silent", "--show-error", "--max-time", "20", "--noproxy", "", "--proxy", &proxy];
     if way == Connect {

@@ -18,6 +18,8 @@ mod audit; // what was answered was written down
 #[cfg(test)]
 mod curl; // somebody else's client at the local proxy
 #[cfg(test)]
+mod speed; // how many bytes pass, and how fast
+#[cfg(test)]
 mod chromium; // somebody else's browser at the sign-in page
 #[cfg(test)]
 mod ending; // told to stop, and started twice
