@@ -6,6 +6,8 @@ pub use language::schema;
 
 mod reads; // which parts of the context a policy reads
 
+mod depth; // how deep policies nest
+
 mod rule; // one policy, checked as far as a policy can be
 pub(crate) use rule::{Known, Rule};
 

@@ -7,6 +7,7 @@ use cedar_policy::{
 use serde_json::Value;
 use ztna_model::{FactKind, GroupId, PolicyId, Resource, ResourceId, SiteId};
 
+use super::depth::is_too_deep;
 use super::language::Language;
 use super::obligation::Obligation;
 use super::reads::{Reads, context_path, only};
@@ -33,6 +34,9 @@ pub(crate) struct Known {
 impl Rule {
     /// Reads the policy `text`; the error is a sentence for who wrote it.
     pub(crate) fn read(id: &PolicyId, text: &str, language: &Language) -> Result<Self, String> {
+        if is_too_deep(text) {
+            return Err("it nests too deep: make several policies of it, or compare with a set".into());
+        }
         let id = CedarId::new(id.as_str());
         let policy = Policy::parse(Some(id), text).map_err(|error| format!("not a Cedar policy: {error}"))?;
         validate(&policy, language)?;

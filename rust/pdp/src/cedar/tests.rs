@@ -399,3 +399,32 @@ fn policies_of_the_corpus() {
     }
     assert!(seen > 20, "{seen}");
 }
+
+#[test]
+fn f03_a_policy_as_deep_as_may_be_is_read_and_judged_and_a_deeper_one_is_refused() {
+    // As much room as the program gives its threads; a build without optimisation needs nearly half of it.
+    let room = std::thread::Builder::new().stack_size(8 << 20);
+    room.spawn(check_depths).unwrap().join().unwrap();
+}
+
+fn check_depths() {
+    type Shape = fn(usize) -> String;
+    let shapes: [Shape; 7] = [
+        |n| format!("{}true{}", "(".repeat(n), ")".repeat(n)),
+        |n| format!("{}true{}", "!(".repeat(2 * n), ")".repeat(2 * n)),
+        |n| format!("principal in Group::\"staff\"{}", " && principal in Group::\"staff\"".repeat(n)),
+        |n| format!("principal in Group::\"staff\"{}", " || principal in Group::\"contractors\"".repeat(n)),
+        |n| format!("{}true{}", "if principal in Group::\"staff\" then ".repeat(n), " else false".repeat(n)),
+        |n| format!("1{} == 1", " + 1 - 1".repeat(n)),
+        |n| format!("[1].contains({}1{})", "if 1 == 1 then (".repeat(n), ") else 1".repeat(n)),
+    ];
+    for shape in shapes {
+        let policy = |n| format!("permit (principal, action, resource) when {{ {} }};", shape(n));
+        let deepest = (1..).take_while(|n| !depth::is_too_deep(&policy(*n))).last().unwrap();
+        let judged = judge(&[&policy(deepest)], &["staff"], surroundings(&[]));
+        assert_eq!(judged.decision, Decision::Granted, "{}", shape(2));
+        for n in [deepest + 1, 3_000] {
+            assert!(rule(&policy(n)).unwrap_err().starts_with("it nests too deep"), "{}", shape(2));
+        }
+    }
+}
