@@ -1,9 +1,11 @@
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqlitePool};
 use ztna_model::OrgId;
-use ztna_net::fs::create_private_file;
 use ztna_pdp::audit::{Head, Sealed};
 
 use super::super::{AuditRow, Document, Down};
@@ -68,12 +70,15 @@ pub(super) async fn chains(pool: &SqlitePool, org: &OrgId) -> Result<Vec<(String
 pub(super) async fn back_up(pool: &SqlitePool, to: &Path) -> Result<(), Down> {
     let refused =
         |cause: &dyn std::fmt::Display| Down(format!("cannot back up to `{}`: {cause}", to.display()));
-    if to.exists() {
-        return Err(refused(&"there is a file already"));
-    }
     let name = to.to_str().ok_or_else(|| refused(&"its name is not UTF-8"))?;
-    // The database fills an empty file, which keeps the mode it was made with.
-    create_private_file(to).map_err(|cause| refused(&cause))?;
+    // The database fills an empty file, which keeps the mode it was made with. It is made here and now: what somebody
+    // else may have put there meanwhile, a link to another place for one, is not written to.
+    let mut new = OpenOptions::new();
+    let made = new.write(true).create_new(true).mode(0o600).open(to);
+    made.map_err(|cause| {
+        let is_there = cause.kind() == ErrorKind::AlreadyExists;
+        if is_there { refused(&"there is a file already") } else { refused(&cause) }
+    })?;
     let copied = sqlx::query("VACUUM INTO ?").bind(name).execute(pool).await;
     let synced = copied.map_err(Down::from).and_then(|_| sync(to).map_err(|cause| refused(&cause)));
     synced.inspect_err(|_| {

@@ -22,6 +22,9 @@ async fn g03_no_file_of_it_can_be_read_by_others() {
     }
     names.sort();
     assert_eq!(names, ["copy", "store", "store-shm", "store-wal"]);
+    std::os::unix::fs::symlink(dir.path("elsewhere"), dir.path("link")).unwrap();
+    assert!(store.back_up(&dir.path("link")).await.is_err(), "a copy is never written through a link");
+    assert!(!dir.path("elsewhere").exists());
     std::fs::set_permissions(dir.path("copy"), std::fs::Permissions::from_mode(0o644)).unwrap();
     let options = Options { writer: "broker-1".into(), patience: secs(5) };
     assert!(matches!(Sqlite::open(&dir.path("copy"), options).await, Err(OpenError::File(_))));
