@@ -17,6 +17,7 @@ use ztna_model::{OrgString, Secret, millis};
 use ztna_net::uds::ListenError;
 
 use crate::exit::{self, Exit};
+use crate::plain::plain;
 use crate::progress::awaited;
 use crate::show;
 use crate::stop::asked_to_stop;
@@ -284,7 +285,7 @@ fn failed(error: &dyn std::error::Error) -> Exit {
 fn refusal(why: Option<&Why>) -> String {
     match why {
         Some(Why::Ended(reason)) => format!("Signed out: {}.", reason.sentence()),
-        Some(Why::Failed(text)) => format!("The sign-in did not work: {text}."),
+        Some(Why::Failed(text)) => format!("The sign-in did not work: {}.", plain(text)),
         None => "Signed out.".into(),
     }
 }

@@ -1,12 +1,19 @@
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 
 use clap::{Args, ValueEnum};
+use tracing::field::Field;
 use tracing::{Level, Metadata};
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, fmt, registry};
+use tracing_subscriber::{EnvFilter, registry};
 use ztna_net::settings::{LogConfig, LogFormat};
+
+use crate::plain::plain;
 
 /// What is logged, and how. Logs go to standard error.
 #[derive(Clone, Debug, Args)]
@@ -57,12 +64,22 @@ impl Logging {
             Err(_) => filter,
         };
         let filter = filter.and(filter_fn(is_ours_or_discreet));
-        let logger = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+        let logger =
+            tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
         match self.log_form.unwrap_or(form) {
-            Form::Text => registry().with(logger.with_filter(filter)).init(),
+            Form::Text => registry().with(logger.fmt_fields(fields()).with_filter(filter)).init(),
             Form::Json => registry().with(logger.json().with_filter(filter)).init(),
         }
     }
+}
+
+/// Fields as people read them. What came from elsewhere can neither steer a terminal nor begin a line of its own.
+fn fields() -> impl for<'writer> FormatFields<'writer> + 'static {
+    let field = |writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
+        let text = plain(&format!("{value:?}"));
+        if field.name() == "message" { write!(writer, "{text}") } else { write!(writer, "{field}={text}") }
+    };
+    debug_fn(field).delimited(" ")
 }
 
 /// Libraries trace what passes through them, and do not know what of it is secret.
@@ -72,3 +89,40 @@ fn is_ours_or_discreet(line: &Metadata<'_>) -> bool {
 }
 
 const QUIET: &str = "boringtun=off";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn h04_what_is_logged_stays_on_its_line() {
+        let log = Log::default();
+        let to = log.clone();
+        let logger = tracing_subscriber::fmt::layer().with_writer(move || to.clone()).with_ansi(false);
+        let logger = logger.without_time().fmt_fields(fields());
+        tracing::subscriber::with_default(registry().with(logger), || {
+            let error = "no\n2026-01-01 ERROR a line of its own\u{1b}[2J";
+            tracing::info!(%error, name = "a\nb", number = 7, "it is not believed: {error}");
+        });
+        let written = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let text = r"no\n2026-01-01 ERROR a line of its own\u{1b}[2J";
+        let told = format!("it is not believed: {text} error={text} name=\"a\\nb\" number=7\n");
+        assert!(written.ends_with(&told) && written.lines().count() == 1, "{written}");
+    }
+}

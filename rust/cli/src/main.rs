@@ -12,6 +12,7 @@ mod stop; // when
 mod progress; // what is waited for
 mod logging; // what is logged, and how
 mod table; // rows in columns
+mod plain; // text from elsewhere, fit to be shown
 
 use std::process::ExitCode;
 
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
             return if is_mistake { Exit::Usage } else { Exit::Done }.into();
         }
     };
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build() {
         Ok(runtime) => runtime.block_on(run(args)).into(),
         Err(error) => {
             eprintln!("the program cannot start: {error}");
@@ -64,3 +65,6 @@ async fn run(args: Args) -> Exit {
         Command::Gateway(args) => gateway::run(args, &logging, json).await,
     }
 }
+
+/// What reads and evaluates policies calls itself for each level of them.
+const STACK: usize = 8 << 20;

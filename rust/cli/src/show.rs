@@ -9,6 +9,7 @@ use ztna_connector::{Snapshot, State, posture};
 use ztna_model::{Address, Decision, Visible};
 use ztna_net::clock::Clock;
 
+use crate::plain::plain;
 use crate::table::Table;
 
 /// Where local applications connect.
@@ -96,7 +97,7 @@ pub(crate) fn posture(snapshot: &Snapshot, json: bool) {
         let Some(advice) = posture::fix(fact.kind, fact.state) else { continue };
         println!("\n{}: {}", posture::title(fact.kind), advice.sentence);
         if !fact.why.is_empty() {
-            println!("  {}", fact.why);
+            println!("  {}", plain(&fact.why));
         }
         advice.steps.iter().for_each(|step| println!("  {step}"));
     }
@@ -132,13 +133,14 @@ fn age(span: Duration) -> String {
 
 /// The state in one sentence.
 fn sentence(snapshot: &Snapshot) -> String {
-    let who = snapshot.person.as_deref().unwrap_or("you");
+    let who = plain(snapshot.person.as_deref().unwrap_or("you"));
     let org = snapshot.title.as_deref().filter(|title| !title.is_empty()).unwrap_or("the organisation");
+    let org = plain(org);
     match &snapshot.state {
         State::SignedOut { .. } => "Signed out.".into(),
         State::SigningIn => "Signing in: waiting for your browser.".into(),
         State::AwaitingAdmission { code } => {
-            format!("This device waits to be admitted. Tell whoever does it this code: {code}")
+            format!("This device waits to be admitted. Tell whoever does it this code: {}", plain(code))
         }
         State::CheckingDevice => "Checking this device.".into(),
         State::Connecting => format!("Connecting to {org}."),

@@ -1,6 +1,8 @@
 use std::fmt::Write as _;
 
-/// Rows in columns as wide as their widest entry, for people.
+use crate::plain::plain;
+
+/// Rows in columns as wide as their widest entry, for people. Whatever an entry holds, it stays in its place.
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,
@@ -12,7 +14,7 @@ impl Table {
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.into());
+        self.rows.push(cells.map(|cell| plain(&cell)).into());
     }
 
     /// Prints the table, or a sentence where it has no rows.
@@ -53,6 +55,8 @@ mod tests {
         let mut table = Table::new(&["id", "title"]);
         table.row(["wiki".into(), "Wiki".into()]);
         table.row(["payroll".into(), "Löhne".into()]);
-        assert_eq!(table.to_string(), "ID       TITLE\nwiki     Wiki\npayroll  Löhne\n");
+        table.row(["x".into(), "\u{1b}[A\u{202e}".into()]);
+        let expected = "ID       TITLE\nwiki     Wiki\npayroll  Löhne\nx        \\u{1b}[A\\u{202e}\n";
+        assert_eq!(table.to_string(), expected);
     }
 }
