@@ -1,17 +1,18 @@
 use std::collections::BTreeMap;
 
-use ztna_api::admin::{Answer, HoldTarget, Op, Person};
+use ztna_api::admin::{Answer, HoldTarget, Invitation, Op, Person};
 use ztna_broker::admin::Client;
 use ztna_model::{DeviceId, PersonId, ResourceId, SessionId};
 
 use super::CallError;
+use crate::plain::plain;
 
 /// The person that somebody means by a name, an e-mail address or a subject: exactly one, or an error that lists.
 pub(crate) async fn person(broker: &mut Client, meant: &str) -> Result<PersonId, CallError> {
-    let Answer::People { people, .. } = broker.ask(Op::People {}).await? else {
+    let Answer::People { people, invitations } = broker.ask(Op::People {}).await? else {
         return Err(CallError::NotFound("the broker lists no people".into()));
     };
-    one(people, meant)
+    one(&people, &invitations, meant)
 }
 
 /// What removes the person that somebody means, or the invitation to an e-mail address.
@@ -19,8 +20,9 @@ pub(crate) async fn removed(broker: &mut Client, meant: &str) -> Result<Op, Call
     let Answer::People { people, invitations } = broker.ask(Op::People {}).await? else {
         return Err(CallError::NotFound("the broker lists no people".into()));
     };
+    let found = one(&people, &invitations, meant);
     let invited = invitations.into_iter().find(|invitation| invitation.email.eq_ignore_ascii_case(meant));
-    match (one(people, meant), invited) {
+    match (found, invited) {
         (Err(_), Some(invitation)) => Ok(Op::InvitationRemove { email: invitation.email }),
         (found, _) => Ok(Op::PersonRemove { person: found? }),
     }
@@ -32,25 +34,31 @@ pub(crate) async fn names(broker: &mut Client) -> Result<BTreeMap<PersonId, Stri
     Ok(people.into_iter().map(|person| (person.id, person.name)).collect())
 }
 
-fn one(people: Vec<Person>, meant: &str) -> Result<PersonId, CallError> {
-    let is_meant = |person: &Person| {
-        person.name.eq_ignore_ascii_case(meant)
-            || person.id.subject == meant
-            || person.pseudonym.to_string() == meant
-            || person.email.as_deref().is_some_and(|email| email.eq_ignore_ascii_case(meant))
-    };
-    let mut found: Vec<Person> = people.into_iter().filter(is_meant).collect();
-    match (found.pop(), found.is_empty()) {
-        (Some(person), true) => Ok(person.id),
-        (Some(last), false) => {
-            found.push(last);
-            let names = found.iter().map(|person| format!("{} ({})", person.name, person.id.subject));
+/// A subject or pseudonym counts before an address, and an address before a name: people may choose their names.
+fn one(people: &[Person], invitations: &[Invitation], meant: &str) -> Result<PersonId, CallError> {
+    let is_id = |person: &&Person| person.id.subject == meant || person.pseudonym.to_string() == meant;
+    let is_email =
+        |person: &&Person| person.email.as_deref().is_some_and(|email| email.eq_ignore_ascii_case(meant));
+    let is_invited = invitations.iter().any(|invitation| invitation.email.eq_ignore_ascii_case(meant));
+    let is_name = |person: &&Person| person.name.eq_ignore_ascii_case(meant) && !is_invited;
+    let mut found: Vec<&Person> = people.iter().filter(is_id).collect();
+    if found.is_empty() {
+        found = people.iter().filter(is_email).collect();
+    }
+    if found.is_empty() {
+        found = people.iter().filter(is_name).collect();
+    }
+    match found.as_slice() {
+        [person] => Ok(person.id.clone()),
+        [] => Err(CallError::NotFound(format!(
+            "there is no person `{meant}`; see `openztna admin people list`"
+        ))),
+        several => {
+            let names =
+                several.iter().map(|person| format!("{} ({})", plain(&person.name), person.id.subject));
             let names = names.collect::<Vec<_>>().join(", ");
             Err(CallError::NotFound(format!("`{meant}` may be any of {names}: give the subject")))
         }
-        (None, _) => Err(CallError::NotFound(format!(
-            "there is no person `{meant}`; see `openztna admin people list`"
-        ))),
     }
 }
 
@@ -65,5 +73,48 @@ pub(crate) async fn hold_target(broker: &mut Client, text: &str) -> Result<HoldT
         "session" => meant.parse::<SessionId>().map(HoldTarget::Session).map_err(|_| wrong()),
         "resource" => meant.parse::<ResourceId>().map(HoldTarget::Resource).map_err(|_| wrong()),
         _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b03_nobody_is_meant_by_a_name_that_is_somebody_else_s_address_or_subject() {
+        let person = |subject: &str, name: &str, email: Option<&str>| {
+            let id = serde_json::json!({"issuer": "https://idp.example", "subject": subject});
+            let pseudonym = format!("{:032x}", subject.len());
+            let person = serde_json::json!({
+                "id": id, "name": name, "email": email, "pseudonym": pseudonym, "groups": [], "roles": [],
+            });
+            serde_json::from_value::<Person>(person).unwrap()
+        };
+        let people = vec![
+            person("s1", "Ana", Some("ana@acme.example")),
+            person("s-two", "s1", None),
+            person("s-three", "ANA@acme.example", None),
+            person("s-fourth", "bo@acme.example", None),
+            person("s-fifths", "Cy", None),
+            person("s-sixthly", "cy", None),
+            person("s-seventh", "di@acme.example", None),
+        ];
+        let invitation =
+            serde_json::json!({"email": "bo@acme.example", "name": "Bo", "groups": [], "invited": 0});
+        let invitations = vec![serde_json::from_value::<Invitation>(invitation).unwrap()];
+        let rows = [
+            ("ana", Some("s1")),
+            ("s1", Some("s1")),
+            ("Ana@acme.example", Some("s1")),
+            ("bo@acme.example", None),
+            ("di@acme.example", Some("s-seventh")),
+            ("s-fourth", Some("s-fourth")),
+            ("Cy", None),
+            ("nobody", None),
+        ];
+        for (meant, expected) in rows {
+            let found = one(&people, &invitations, meant).ok().map(|person| person.subject);
+            assert_eq!(found.as_deref(), expected, "{meant}");
+        }
     }
 }
