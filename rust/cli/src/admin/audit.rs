@@ -1,5 +1,6 @@
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -48,7 +49,8 @@ enum AuditCommand {
         /// The organisation: `https://acme.example`, perhaps with # and the root's hash
         #[arg(long)]
         org: OrgString,
-        /// A copy of what the broker publishes at `/.well-known/openztna`; without it, the broker is asked
+        /// A copy of what the broker publishes at `/.well-known/openztna`, checked by the root's hash; without it, the
+        /// broker is asked
         #[arg(long, value_name = "FILE")]
         keys: Option<PathBuf>,
         /// Whose chain it is
@@ -101,8 +103,10 @@ async fn answered(args: AuditArgs, json: bool) -> Result<Exit, CallError> {
 async fn export(broker: &mut Client, writer: Option<String>, to: Option<&Path>) -> Result<(), CallError> {
     let name = to.map_or_else(|| "standard output".to_owned(), |to| to.display().to_string());
     let failed = |cause| CallError::File { path: name.clone(), cause };
+    let mut new = OpenOptions::new();
+    new.write(true).create_new(true).mode(0o600); // it names people
     let mut out: BufWriter<Box<dyn Write>> = BufWriter::new(match to {
-        Some(to) => Box::new(File::create_new(to).map_err(failed)?),
+        Some(to) => Box::new(new.open(to).map_err(failed)?),
         None => Box::new(io::stdout()),
     });
     let mut after = 0;

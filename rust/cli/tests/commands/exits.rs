@@ -9,7 +9,7 @@ fn the_way_it_ends_says_what_happened() {
     let connector =
         dir.write("connector.toml", &format!("state_dir = {state:?}\nproxy.listen = \"127.0.0.1:0\"\n"));
     let (nothing, socket) = (dir.text("nothing.toml"), dir.text("nobody.sock"));
-    let rows: [(&[&str], i32, &str); 22] = [
+    let rows: [(&[&str], i32, &str); 23] = [
         (&["--version"], 0, ""),
         (&["--help"], 0, ""),
         (&["help", "admin", "policies"], 0, ""),
@@ -39,6 +39,12 @@ fn the_way_it_ends_says_what_happened() {
         (&["status", "--config", &connector], 4, "no connector runs"),
         (&["posture", "--config", &connector], 4, "no connector runs"),
         (&["admin", "--socket", &socket, "status"], 4, &socket),
+        // Without the root's hash, a copy of the keys proves nothing.
+        (
+            &["audit", "check", &gateway, "--org", "https://acme.example", "--keys", &gateway],
+            1,
+            "must end with #sha256-",
+        ),
         (&["connect", "https://127.0.0.1:9", "--config", &connector, "--no-sign-in"], 3, "openztna sign-in"),
     ];
     for (args, code, said) in rows {

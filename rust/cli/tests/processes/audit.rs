@@ -1,6 +1,7 @@
 //! What an administrator read as done is in the log, however the broker ended.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -22,6 +23,8 @@ async fn p8_no_row_is_lost_that_an_administrator_read_as_done_before_the_broker_
     let (socket, file) = (world.dir.text("broker/admin.sock"), world.dir.text("audit.jsonl"));
     let exported = run(OPENZTNA, &["audit", "--socket", &socket, "export", "--to", &file], "").await;
     assert_eq!(exported.code, 0, "{}", exported.err);
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "it names people");
     let log = std::fs::read_to_string(&file).unwrap();
     let rows: BTreeSet<String> = log.lines().filter_map(group_put).collect();
     let lost: Vec<&String> = done.difference(&rows).collect();

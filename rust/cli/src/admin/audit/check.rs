@@ -21,6 +21,10 @@ pub(super) async fn run(
     let text = read(file)?;
     let witness = witness.map(read).transpose()?;
     let keys = match keys {
+        // Nobody has proven the copy: without the root's hash, whoever wrote the log anew could have written it, too.
+        Some(_) if org.root.is_none() => {
+            Err("with --keys, --org must end with #sha256-…, the root's hash".into())
+        }
         Some(copy) => copied(&read(copy)?, org),
         None => awaited("asking the organisation for its keys", published(org)).await,
     };
