@@ -1,6 +1,6 @@
 use ztna_api::device::{self, ToDevice, Wanted};
 use ztna_api::gateway::{self, LeaseError, ToGateway};
-use ztna_model::{Decision, DenyReason, Fix, Port, Protocol, Synthetic, secs};
+use ztna_model::{Decision, DenyReason, FactKind, Fix, Port, Protocol, Synthetic, secs};
 
 use crate::Input;
 use crate::audit::Event;
@@ -55,6 +55,25 @@ fn p5_6_a_restarted_gateway_s_leases_are_void_and_are_granted_anew() {
     let granted = |frame: &ToDevice| matches!(frame, ToDevice::Granted(granted) if granted.request.is_none());
     assert!(frames.iter().any(granted), "{frames:?}");
     assert_eq!(bench.stored, *bench.pdp.rows());
+}
+
+#[test]
+fn p5_6_a_floor_keeps_nothing_at_a_gateway_that_was_restarted_since() {
+    let (mut bench, mut gate) = Bench::new();
+    let mut device = bench.ready("ana");
+    bench.facts(&mut device, &[]);
+    let wiki = bench.granted(&device, &mut gate, "wiki.demo").lease;
+    bench.granted(&device, &mut gate, "payroll.demo");
+    bench.facts(&mut device, &[FactKind::DiskEncrypted]);
+    bench.gate_answers(&mut gate);
+    assert!(gate.leases.contains_key(&wiki), "the floor kept it");
+    gate.silent = true;
+    bench.start_gate(&mut gate);
+    let frames = bench.gate_frames(&gate);
+    let floor = |frame: &ToGateway| matches!(frame, ToGateway::Floor(floor) if floor.keep.is_empty());
+    assert!(frames.iter().any(floor), "{frames:?}");
+    let list = |frame: &ToGateway| matches!(frame, ToGateway::List(list) if list.live.is_empty());
+    assert!(frames.iter().any(list), "{frames:?}");
 }
 
 #[test]

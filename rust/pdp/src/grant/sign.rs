@@ -45,6 +45,8 @@ impl Pdp {
     /// earlier one. So a floor never has to wait for a beat.
     pub(crate) fn sign_again(&mut self, id: LeaseId) -> Option<String> {
         let row = self.rows.leases.get(&id)?.lease.clone();
+        // A gateway that was started anew has lost it.
+        self.gateways.run(&row.gw).filter(|run| run.id == row.run)?;
         let life = self.grants.lives.get(&id).filter(|_| self.grants.is_signed(&id))?;
         let Some(Signed { at_ms, ttl, heard }) = life.signed else {
             return match self.sign_for_longer(id) {

@@ -182,6 +182,20 @@ fn p5_2_a_lease_lives_no_longer_than_its_answer() {
 }
 
 #[test]
+fn p5_2_a_lease_does_not_outlive_its_session() {
+    let (mut bench, mut gate) = Bench::new();
+    bench.settings(|settings| settings.session_s = 3_600);
+    let mut device = bench.ready("ana");
+    bench.after(minutes(59));
+    bench.read_nonces(&mut device);
+    device.nonces.clear();
+    bench.state(&mut device, ztna_api::statement::Body::Presence {});
+    bench.tell(&gate, bench.beat_of(&gate));
+    let lease = bench.granted(&device, &mut gate, "wiki.demo").lease;
+    assert_eq!(gate.leases[&lease].ttl, 59_000);
+}
+
+#[test]
 fn p5_4_a_renewal_is_a_full_decision_and_writes_nothing() {
     let (mut bench, mut gate) = Bench::new();
     let device = bench.ready("ana");

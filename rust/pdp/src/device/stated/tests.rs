@@ -100,6 +100,24 @@ fn p2_4_a_statement_is_good_once_on_its_own_stream_and_for_five_minutes() {
 }
 
 #[test]
+fn p2_4_facts_and_keys_stated_over_an_old_nonce_count_for_nothing() {
+    for (after, counts) in [(minutes(5), true), (minutes(5) + secs(1), false)] {
+        let (mut bench, _) = Bench::new();
+        let mut device = bench.ready("ana");
+        let (readings, wg_pub) = (vec![reading(FactKind::Tpm, true)], WgPublic([79; 32]));
+        let facts = bench.statement(&mut device, Body::Facts { readings });
+        let key = bench.statement(&mut device, Body::TunnelKey { wg_pub });
+        bench.after(after);
+        for statement in [facts, key] {
+            bench.say(device.stream, ztna_api::device::Stated { statement });
+        }
+        assert_eq!(bench.device_row(&device.tokens.device).received.is_some(), counts, "{after:?}");
+        let tunnel = bench.session(&device.tokens.sid).tunnel.clone();
+        assert_eq!(tunnel.unwrap().wg_pub == wg_pub, counts, "{after:?}");
+    }
+}
+
+#[test]
 fn p5_2_a_tunnel_key_lives_in_one_session() {
     let (mut bench, _) = Bench::new();
     let (mut ana, mut bo) = (bench.ready("ana"), bench.ready("bo"));
@@ -109,6 +127,15 @@ fn p5_2_a_tunnel_key_lives_in_one_session() {
     let before = bench.session(&bo.tokens.sid).tunnel.clone();
     bench.state(&mut bo, Body::TunnelKey { wg_pub });
     assert_eq!(bench.session(&bo.tokens.sid).tunnel, before);
+
+    // In a session of another broker: nothing can be asked for under it here.
+    let mut other = bench.device("ana");
+    bench.admin(ztna_api::admin::Op::DeviceAdmit { device: other.tokens.device }).unwrap();
+    bench.connect(&mut other);
+    bench.claims.insert((ClaimKind::TunnelKey, other.tunnel.to_string()));
+    bench.make_ready(&mut other);
+    assert_eq!(bench.session(&other.tokens.sid).tunnel, None);
+    assert_eq!(refusal(&mut bench, &other, "wiki.demo"), Some(DenyReason::DeviceUnproven));
 }
 
 #[test]
@@ -146,7 +173,9 @@ fn p5_9_a_device_hears_of_its_grants_when_it_has_vouched_for_the_key_they_are_fo
     bench.handle(Input::DeviceClosed(device.stream)); // the process was started anew
     device.tunnel = bench.tunnel_key();
     bench.connect(&mut device);
-    assert_eq!(refusal(&mut bench, &device, "wiki.demo"), Some(DenyReason::DeviceUnproven));
+    bench.state(&mut device, Body::Presence {});
+    let unproven = Some(DenyReason::DeviceUnproven);
+    assert_eq!(refusal(&mut bench, &device, "wiki.demo"), unproven, "nothing for the key of before");
     bench.make_ready(&mut device);
     assert_eq!(told(&mut bench, &device), 0, "it is over");
     bench.gate_answers(&mut gate);
@@ -257,6 +286,9 @@ fn p2_2_p2_3_a_person_admits_and_ends_devices_from_another_one() {
     assert!(!bench.device_row(&device).is_admitted(), "nor two that wait each other");
     bench.state(&mut third, Body::Confirm { device: first.tokens.device, action: Confirmed::End });
     assert!(bench.device_row(&first.tokens.device).is_theirs(), "who waits ends nobody");
+    let own = first.tokens.device;
+    bench.state(&mut first, Body::Confirm { device: own, action: Confirmed::End });
+    assert!(bench.device_row(&own).is_theirs(), "from another one, not by itself");
     bench.state(&mut first, Body::Confirm { device, action });
     assert!(bench.device_row(&device).is_admitted());
     assert!(bench.session(&second.tokens.sid).is_open());
