@@ -11,7 +11,7 @@ use super::browser::{BrowserId, Cookies, KnownBrowser};
 use super::provider::{Login, LoginForm};
 use super::service::{Failure, Service};
 use super::store::{Accounts, Change, Event, Grants, StoreError};
-use super::throttle::{Attempt, TooMany};
+use super::throttle::{Attempt, Name, TooMany, party};
 use super::ticket::Standing;
 
 /// What a login form comes to.
@@ -94,11 +94,12 @@ impl<S: Accounts + Grants> Service<S> {
         }
         let (seal, name) = (self.provider.seal(), form.name.parse().ok());
         let known = name.as_ref().and_then(|name| cookies.known(seal, name));
+        let party = party(seal, name.as_ref(), known.is_some());
         let attempt = Attempt::new(seal, name.as_ref(), known, source);
         if let Err(TooMany { wait }) = self.throttle().begin(&attempt, self.clock.now()) {
             return Ok(Err(Notice::TooMany(wait)));
         }
-        let verdict = self.verdict(name.as_ref(), &form.password).await;
+        let verdict = self.verdict(party, name.as_ref(), &form.password).await;
         match &verdict {
             Ok(Verdict::In(_)) => self.throttle().succeeded(&attempt, self.clock.now()),
             Ok(Verdict::Busy) | Err(_) => self.throttle().withdrawn(&attempt, self.clock.now()),
@@ -114,6 +115,7 @@ impl<S: Accounts + Grants> Service<S> {
     /// The same steps for every name, whether there is such an account or not.
     async fn verdict(
         &self,
+        party: Name,
         name: Option<&UserName>,
         password: &Secret<String>,
     ) -> Result<Verdict, StoreError> {
@@ -122,7 +124,9 @@ impl<S: Accounts + Grants> Service<S> {
             None => None,
         };
         let hash = account.as_ref().map(|account| &account.password);
-        let Ok(is_of) = self.hashing.check(hash, password.clone()).await else { return Ok(Verdict::Busy) };
+        let Ok(is_of) = self.hashing.check(party, hash, password.clone()).await else {
+            return Ok(Verdict::Busy);
+        };
         match account {
             Some(account) if is_of && !account.disabled => Ok(Verdict::In(Box::new(account))),
             account => {

@@ -28,7 +28,7 @@ pub(crate) struct TooMany {
 }
 
 /// What failures are counted on: a mark of the person's name or the address, so that memory holds neither.
-type Name = [u8; 16];
+pub(crate) type Name = [u8; 16];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Counter {
@@ -120,6 +120,12 @@ impl Attempt {
         let person = counter_name(seal, &[b"person", person]);
         Self(vec![(person, PERSON), (counter_name(seal, &[b"source", &network(source)]), SOURCE)])
     }
+}
+
+/// Who takes part in sign-ins as `name`: those in whose browsers that person signed in before, or everybody else.
+pub(crate) fn party(seal: &Seal, name: Option<&UserName>, is_known: bool) -> Name {
+    let kind: &[u8] = if is_known { b"known party" } else { b"party" };
+    counter_name(seal, &[kind, name.map_or("", UserName::as_str).as_bytes()])
 }
 
 impl Counter {
