@@ -287,7 +287,7 @@ impl Driver {
                 self.dials.remove(&id);
                 self.session.cancel_dial(id);
             }
-            Command::ReadSignals => self.read_signals(None),
+            Command::ReadSignals => self.session.read_signals(now),
         }
     }
 

@@ -32,8 +32,8 @@ impl Facts {
 }
 
 impl Session {
-    /// Asks the driver for the device's signals.
-    pub(crate) fn read_signals(&mut self, now: Time) {
+    /// Looks at the device again: by the broker's clock as well, once that was heard.
+    pub fn read_signals(&mut self, now: Time) {
         self.facts.due = None;
         let broker_time = self.account.as_ref().map(|account| account.possession.clock().at(now));
         self.push(Output::ReadSignals { broker_time });

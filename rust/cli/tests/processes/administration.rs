@@ -79,6 +79,24 @@ async fn one_setting_is_set_and_the_others_stay() {
 }
 
 #[tokio::test]
+async fn a_look_at_the_device_takes_nothing_away() {
+    let world = World::new().await;
+    let clock = r#"permit (principal in Group::"staff", action == Action::"connect", resource == Resource::"wiki")
+when { context.device.clock_skew.state == "pass" };"#;
+    world.put_policy("wiki", clock).await;
+    let ana = world.sign_in().await;
+    world.reaches(&ana.proxy, "wiki.test").await;
+    let connector = world.dir.text("ana.toml");
+    for _ in 0..2 {
+        let said = run(OPENZTNA, &["--json", "posture", "--config", &connector], "").await;
+        let facts: Value = serde_json::from_str(&said.out).unwrap();
+        let clock = facts.as_array().unwrap().iter().find(|fact| fact["kind"] == "clock_skew").unwrap();
+        assert_eq!(clock["state"], "pass", "{clock}");
+        world.reaches(&ana.proxy, "wiki.test").await;
+    }
+}
+
+#[tokio::test]
 async fn no_is_not_failed() {
     let world = World::new().await;
     let rows: [(&[&str], i32); 5] = [
