@@ -103,6 +103,22 @@ fn p3_4_p3_5_a07_refreshing_and_opening_a_stream_take_a_fresh_proof_that_nobody_
     check_proof("used at another broker", elsewhere, InvalidDpopProof);
 }
 
+#[test]
+fn p3_4_a07_the_proof_for_an_answer_that_was_lost_is_good_once() {
+    let (mut bench, _) = Bench::new();
+    let device = bench.device("ana");
+    let token = device.tokens.refresh_token.clone();
+    bench.refresh(&token, &device.key).unwrap();
+    let proof = bench.proof(&device.key);
+    let outcomes = [1_000_000, 1_000_001].map(|number| {
+        let (request, proof, token) = (RequestId(number), proof.clone(), token.clone().into());
+        bench.handle(Input::Refresh(crate::Refresh { request, proof, token }));
+        bench.tokens(request).map_err(|refused| refused.error)
+    });
+    assert!(outcomes[0].is_ok());
+    assert_eq!(outcomes[1].as_ref().err(), Some(&TokenErrorCode::InvalidDpopProof));
+}
+
 /// Ends the session of a device while something it has asked for is on its way to the store.
 fn ended_meanwhile(ask: impl FnOnce(&mut Bench, &Device)) -> Bench {
     let (mut bench, _) = Bench::new();
