@@ -255,6 +255,21 @@ fn e01_one_peer_s_lease_is_of_no_use_to_another() {
 }
 
 #[test]
+fn e01_an_answer_through_another_gateway_than_the_flow_s_is_dropped() {
+    let mut pair = Pair::new();
+    pair.allow_at_gateway(Time::MAX);
+    pair.allow_at_client();
+    pair.send(&packet(to_wiki()));
+    let elsewhere = Rule { lease: LeaseId([9; 16]), ..rule(Scope::DEVICE, Via(77), Time::MAX) };
+    assert!(pair.client.table.end(LEASE, DenyReason::Revoked).is_some());
+    pair.client.table.insert(elsewhere).unwrap();
+    let mut wire = Wire::default();
+    assert_eq!(pair.client.seal(&packet(to_wiki()), &mut wire), Sealed::Lost, "nobody is there");
+    let (_, device) = pair.answer(&packet(to_wiki().reversed()));
+    assert_eq!(device, [Out::Denied(DenyReason::NoRule)]);
+}
+
+#[test]
 fn p5_7_e08_a_lease_that_is_over_closes_both_ways_on_the_next_batch() {
     let mut pair = Pair::new();
     pair.allow_at_client();
