@@ -220,7 +220,8 @@ impl Parts {
     async fn assemble(self, home: Home, listeners: Listeners) -> Result<Broker, StartError> {
         let (own, public) = self.identities()?;
         let gateways_name = self.gateways_name(&listeners)?;
-        let (id_tokens, issuer, provider, accounts) = self.provider()?;
+        let (title, titled) = watch::channel(String::new());
+        let (id_tokens, issuer, provider, accounts) = self.provider(titled)?;
         let alarms = Alarms::default();
         let pdp = self.decisions(&issuer).await?;
         if let Some(organisation) = pdp.rows().organisation.values().next() {
@@ -233,7 +234,8 @@ impl Parts {
             }
         }
         let has_owner = pdp.rows().people.values().any(|person| person.roles.contains(&Role::Owner));
-        let (desk, handle) = Desk::new(self.origin.clone(), pdp, Arc::clone(&self.store), alarms.clone());
+        let (desk, handle) =
+            Desk::new(self.origin.clone(), pdp, Arc::clone(&self.store), alarms.clone(), title);
         let (present_sender, present) = server::presence();
         let sources = Sources::new(self.config.limits);
         let proves_root = self.config.tls.certificate.is_none();
@@ -324,7 +326,10 @@ impl Parts {
     }
 
     /// Whose word on people counts, where it is had, and, where that is here, the provider and its accounts.
-    fn provider(&self) -> Result<(IdTokens, String, Router, Option<AccountBook>), StartError> {
+    fn provider(
+        &self,
+        title: watch::Receiver<String>,
+    ) -> Result<(IdTokens, String, Router, Option<AccountBook>), StartError> {
         let identity = &self.config.identity;
         let bad = |what: &str| StartError::Provider(what.to_owned());
         match identity.provider {
@@ -342,7 +347,7 @@ impl Parts {
                     openid::SigningKeys::new(Arc::clone(self.keys.openid()), &self.keys.next(KeyUse::OpenId));
                 let setup = openid::Setup {
                     org: self.origin.clone(),
-                    title: self.config.organisation.title.clone(),
+                    title,
                     client: openid::Client::new(identity.client_id.clone(), redirects),
                     keys: keys.map_err(|error| bad(&error.to_string()))?,
                     secret: self.keys.secret("openid", self.incarnation),

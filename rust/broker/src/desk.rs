@@ -80,12 +80,17 @@ enum Next {
 }
 
 impl Desk {
-    /// A desk and the way to it.
-    pub(crate) fn new(org: OrgId, pdp: Pdp, store: Arc<dyn Store>, alarms: Alarms) -> (Self, Handle) {
+    /// A desk and the way to it. It keeps `title` at what the organisation is called.
+    pub(crate) fn new(
+        org: OrgId,
+        pdp: Pdp,
+        store: Arc<dyn Store>,
+        alarms: Alarms,
+        title: watch::Sender<String>,
+    ) -> (Self, Handle) {
         let (urgently, urgent) = mpsc::channel(MOST_URGENT);
         let (ordinarily, ordinary) = mpsc::channel(MOST_ORDINARY);
-        let (title, titled) = watch::channel(String::new());
-        let handle = Handle::new(urgently, ordinarily, titled);
+        let handle = Handle::new(urgently, ordinarily, title.subscribe());
         let mut desk = Self {
             org,
             pdp,

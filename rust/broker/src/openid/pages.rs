@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use ring::digest::{SHA256, digest};
+use tokio::sync::watch;
 use ztna_model::{OrgId, Random};
 
 use super::authorization::Misdirected;
@@ -11,7 +12,7 @@ use super::sign_in::Notice;
 
 /// What people see. Every word from outside goes through [`Markup::text`].
 pub(crate) struct Pages {
-    title: Markup,
+    title: watch::Receiver<String>,
     authority: Markup,
     style_source: String,
 }
@@ -43,13 +44,9 @@ pub(crate) enum Refusal {
 pub(crate) struct SupportCode([u8; 6]);
 
 impl Pages {
-    pub(crate) fn new(title: &str, org: &OrgId) -> Self {
+    pub(crate) fn new(title: watch::Receiver<String>, org: &OrgId) -> Self {
         let hash = base64(digest(&SHA256, STYLE.as_bytes()).as_ref());
-        Self {
-            title: Markup::text(title),
-            authority: Markup::text(org.authority()),
-            style_source: format!("'sha256-{hash}'"),
-        }
+        Self { title, authority: Markup::text(org.authority()), style_source: format!("'sha256-{hash}'") }
     }
 
     /// The login page, with the name that was typed before and what went wrong, if anything did.
@@ -59,7 +56,7 @@ impl Pages {
         let html = Markup::fill(
             LOGIN,
             &[
-                ("title", &self.title),
+                ("title", &self.title()),
                 ("authority", &self.authority),
                 ("style", &Markup::own(STYLE)),
                 ("problem", &Markup::own(if notice.is_some() { "Not signed in: " } else { "" })),
@@ -82,7 +79,7 @@ impl Pages {
         let html = Markup::fill(
             REFUSAL,
             &[
-                ("title", &self.title),
+                ("title", &self.title()),
                 ("authority", &self.authority),
                 ("style", &Markup::own(STYLE)),
                 ("heading", &Markup::own(heading)),
@@ -92,6 +89,10 @@ impl Pages {
             ],
         );
         Page { status, html: html.into_string(), policy: self.policy("'none'"), retry_after: None }
+    }
+
+    fn title(&self) -> Markup {
+        Markup::text(&self.title.borrow())
     }
 
     fn policy(&self, form_action: &str) -> String {

@@ -4,6 +4,7 @@ use openidconnect::{
     AccessToken, EmptyExtraTokenFields, IdTokenFields, JsonWebTokenError, RefreshToken, Scope as WireScope,
 };
 use thiserror::Error;
+use tokio::sync::watch;
 use ztna_model::{OrgId, Random, Secret, WallTime, base64url};
 
 use super::account::Account;
@@ -28,8 +29,8 @@ use super::ticket::{Standing, Ticket};
 pub struct Setup {
     /// The organisation: the issuer lies below its origin.
     pub org: OrgId,
-    /// What people call it; shown to them.
-    pub title: String,
+    /// What people call it at the moment; shown to them.
+    pub title: watch::Receiver<String>,
     /// Who may ask.
     pub client: Client,
     /// What signs.
@@ -42,7 +43,7 @@ pub struct Setup {
 /// The decisions of the provider: they take a request, rows and the time, and return what to answer and to save.
 pub struct Provider {
     issuer: Issuer,
-    title: String,
+    title: watch::Receiver<String>,
     client: Client,
     keys: SigningKeys,
     seal: Seal,
@@ -88,8 +89,8 @@ impl Provider {
         &self.issuer
     }
 
-    /// What people call the organisation.
-    pub(crate) fn title(&self) -> &str {
+    /// What people call the organisation at the moment.
+    pub(crate) const fn title(&self) -> &watch::Receiver<String> {
         &self.title
     }
 

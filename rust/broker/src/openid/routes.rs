@@ -29,7 +29,7 @@ use super::store::{Accounts, Grants};
 /// The provider over HTTP. Who serves it tells the peer's address by `ConnectInfo<SocketAddr>`; it must be the true
 /// one, since tries are counted on it.
 pub fn router<S: Accounts + Grants>(service: Arc<Service<S>>) -> Router {
-    let pages = Pages::new(service.provider().title(), service.provider().issuer().org());
+    let pages = Pages::new(service.provider().title().clone(), service.provider().issuer().org());
     let desk = Arc::new(Desk { service, pages });
     Router::new()
         .route(DISCOVERY, get(discovery))

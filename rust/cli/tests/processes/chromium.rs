@@ -96,7 +96,9 @@ async fn a_person_signs_in_with_chromium_and_without_a_script() {
     let world = World::new().await;
     let (process, page) = world.ask_to_sign_in().await;
     let window = Window::open(&world.org).await;
+    world.done(&["settings", "set", "title", "Acme Works"]).await;
     window.go(&page).await;
+    assert_eq!(window.text(".organisation").await, "Acme Works");
     window.write("input[name=username]", "ana").await;
     window.write("input[name=password]", "a guess").await;
     window.press("button").await;

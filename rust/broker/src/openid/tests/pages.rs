@@ -9,7 +9,7 @@ use crate::openid::sign_in::Notice;
 fn login_page(title: &str, redirect: &str, name: &str, notice: Option<Notice>) -> Page {
     let query = encode(&with(&good_request(), &[("redirect_uri", Some(redirect))]));
     let login = named(title).ask(&query, browser(), NOW).unwrap();
-    Pages::new(title, &org()).login(&login, name, notice)
+    Pages::new(called(title), &org()).login(&login, name, notice)
 }
 
 #[test]
@@ -96,10 +96,14 @@ fn a_refusal_says_why_what_to_do_and_whom_to_ask() {
     ];
     for (refusal, status) in rows {
         let code = SupportCode::random(&mut random());
-        let page = Pages::new("<ACME>", &org()).refusal(refusal, code);
+        let page = Pages::new(called("<ACME>"), &org()).refusal(refusal, code);
         assert_eq!(page.status, status);
         assert!(page.html.contains(&code.to_string()) && page.html.contains("&lt;ACME&gt;"));
         assert!(page.policy.contains("form-action 'none'"));
         assert!(!page.html.contains("{{") && !page.html.contains("<form"));
     }
+}
+
+fn called(title: &str) -> tokio::sync::watch::Receiver<String> {
+    tokio::sync::watch::channel(title.to_owned()).1
 }

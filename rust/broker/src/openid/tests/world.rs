@@ -50,7 +50,8 @@ pub(super) fn provider() -> Provider {
 pub(super) fn named(title: &str) -> Provider {
     let keys = SigningKeys::new(Arc::new(key()), &[key().public_key()]).unwrap();
     let secret = Secret::new([7; 32]);
-    Provider::new(Setup { org: org(), title: title.into(), client: client(), keys, secret }).unwrap()
+    let (_, title) = tokio::sync::watch::channel(title.to_owned());
+    Provider::new(Setup { org: org(), title, client: client(), keys, secret }).unwrap()
 }
 
 /// A browser that came before.
