@@ -197,7 +197,8 @@ mod tests {
         }
         let request = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let wrong = browse(&redirect, &request("/back?code=another")).await;
-        redirect.next().await.refuse().await;
+        let brought = timeout(PATIENCE / 2, redirect.next()).await.expect("the silent one holds up nobody");
+        brought.refuse().await;
         assert!(whole(wrong).await.contains("belongs to another sign-in"));
 
         let browser = browse(&redirect, &request("/back?code=c&state=s")).await;
