@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
-use ztna_connector::client::SignInOptions;
+use ztna_connector::client::{self, SignInOptions};
 use ztna_connector::config::Config;
 use ztna_connector::keep::Keep;
 use ztna_connector::status::{AskError, Question, Status, ask};
@@ -104,18 +104,21 @@ pub(crate) async fn sign_out(args: ConnectorArgs, json: bool) -> Exit {
         Err(exit) => return exit,
     };
     match question(&config, Question::SignOut).await {
-        Ok(status) => show::status(&status, json),
+        Ok(status) => show::state(&status.snapshot, json),
         // One that breaks off is about to be gone.
         Err(AskError::Connect(_) | AskError::Broken(_)) => {
-            let args = ConnectArgs { connector: args, ..ConnectArgs::plain() };
-            let connector = match start(&args).await {
+            let connector = match Connector::start(&config).await {
                 Ok(connector) => connector,
-                Err(exit) => return exit,
+                Err(StartError::Client(client::StartError::NoOrganisation)) => {
+                    eprintln!("Nobody is signed in.");
+                    return Exit::Done;
+                }
+                Err(error) => return unstarted(&error),
             };
             connector.client.sign_out().await;
             // Nothing here depends on it.
             let _ = awaited("telling the organisation", timeout(FAREWELL, connector.farewell())).await;
-            show::status(&connector.status().await, json);
+            show::state(&connector.client.snapshots().borrow(), json);
         }
         Err(error) => return failed(&error),
     }
@@ -203,6 +206,12 @@ async fn get_in(
             State::SigningIn => {}
             State::SignedOut { why } => {
                 eprintln!("{}", refusal(why.as_ref()));
+                if let Some(Why::Failed(text)) = why {
+                    HINTS
+                        .iter()
+                        .filter(|(part, _)| text.contains(part))
+                        .for_each(|(_, hint)| eprintln!("{hint}"));
+                }
                 return Err(Exit::SignInNeeded);
             }
             State::AwaitingAdmission { .. }
@@ -249,17 +258,25 @@ async fn follow(
 async fn start(args: &ConnectArgs) -> Result<Connector, Exit> {
     let mut config = load(&args.connector)?;
     config.org = args.org.clone().or(config.org);
-    Connector::start(&config).await.map_err(|error| {
-        if let StartError::Socket(ListenError::Taken { .. }) = error {
+    Connector::start(&config).await.map_err(|error| unstarted(&error))
+}
+
+fn unstarted(error: &StartError) -> Exit {
+    match error {
+        StartError::Socket(ListenError::Taken { .. }) => {
             eprintln!("the connector runs already: see `openztna status`, or end it first");
-            return Exit::Failed;
         }
-        if let StartError::Keep(_) = error {
+        StartError::Keep(_) => {
             eprintln!("{error}\n--state-dir names a place of your own for keys and session");
-            return Exit::Failed;
         }
-        failed(&error)
-    })
+        StartError::Local(_) => {
+            eprintln!(
+                "{error}\n`listen` under [proxy], or OPENZTNA_CONNECTOR_PROXY__LISTEN, names another address; port 0 takes a free one"
+            );
+        }
+        StartError::Plane(_) | StartError::Client(_) | StartError::Socket(_) => eprintln!("{error}"),
+    }
+    Exit::Failed
 }
 
 fn load(args: &ConnectorArgs) -> Result<Config, Exit> {
@@ -302,18 +319,15 @@ fn open_browser(address: &str, print_only: bool) {
     }
 }
 
-impl ConnectArgs {
-    const fn plain() -> Self {
-        let connector = ConnectorArgs { config: None, state_dir: None };
-        Self {
-            org: None,
-            connector,
-            no_browser: true,
-            no_sign_in: false,
-            enrolment_token: None,
-            print_default_config: false,
-        }
-    }
-}
-
+/// What helps, by a part of what went wrong.
+const HINTS: [(&str, &str); 2] = [
+    (
+        "certificate",
+        "A broker with a certificate of its own is known by the end of its string, #sha256-…, as it prints it.",
+    ),
+    (
+        "needs a new key",
+        "Remove device-*.key from the state directory: the next sign-in makes another, which has to be admitted.",
+    ),
+];
 const FAREWELL: Duration = millis(1_500);

@@ -134,5 +134,7 @@ fn print_status(status: &Status) {
     println!("  leases    {} of {} sessions", plane.leases, plane.sessions);
     println!("  flows     {} with {} KiB of buffers", plane.flows, plane.buffered / 1024);
     println!("  offloads  {}", plane.offloads);
+    plane.refused_dials.iter().for_each(|(why, count)| println!("  refused   {count} flows: {why}"));
+    plane.declined.iter().for_each(|(why, count)| println!("  refused   {count} leases: {why}"));
     plane.denied.iter().for_each(|(reason, count)| println!("  denied    {count} packets: {reason}"));
 }

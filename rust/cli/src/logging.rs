@@ -58,11 +58,8 @@ impl Logging {
             eprintln!("the log filter `{filter}` is not understood ({error}); logging at {level}");
             EnvFilter::new(level)
         });
-        // The WireGuard engine reports the normal end of a session as an error.
-        let filter = match QUIET.parse() {
-            Ok(quiet) => filter.add_directive(quiet),
-            Err(_) => filter,
-        };
+        let quiet = QUIET.iter().filter_map(|quiet| quiet.parse().ok());
+        let filter = quiet.fold(filter, EnvFilter::add_directive);
         let filter = filter.and(filter_fn(is_ours_or_discreet));
         let logger =
             tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
@@ -88,7 +85,8 @@ fn is_ours_or_discreet(line: &Metadata<'_>) -> bool {
     is_ours || *line.level() <= Level::DEBUG
 }
 
-const QUIET: &str = "boringtun=off";
+/// The WireGuard engine reports the normal end of a session as an error, and the verifier what its caller reports.
+const QUIET: [&str; 2] = ["boringtun=off", "rustls_platform_verifier=off"];
 
 #[cfg(test)]
 mod tests {

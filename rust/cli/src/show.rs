@@ -1,12 +1,13 @@
 //! How the connector stands, in words.
 
+use std::collections::BTreeSet;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use ztna_connector::plane::PeerStatus;
 use ztna_connector::status::{ProxyStatus, Status};
 use ztna_connector::{Snapshot, State, posture};
-use ztna_model::{Address, Decision, Visible};
+use ztna_model::{Address, Decision, DenyReason, Visible};
 use ztna_net::clock::Clock;
 
 use crate::plain::plain;
@@ -148,10 +149,30 @@ fn sentence(snapshot: &Snapshot) -> String {
         State::Reconnecting => {
             format!("Reconnecting to {org}. What is open stays open while its leases last.")
         }
-        State::NeedsAttention => format!("Connected to {org}, and nothing is open: see `openztna posture`."),
+        State::NeedsAttention => {
+            format!("Connected to {org}, and nothing is open: {}.", why_nothing_is_open(&snapshot.resources))
+        }
         State::Unreachable => format!("{org} cannot be reached: access is paused."),
         State::Asleep => format!("{org} is asleep until it is needed."),
         State::Off => format!("Signed in to {org}. The tunnel is off."),
+    }
+}
+
+/// What stands in the way of everything, if that is one thing.
+fn why_nothing_is_open(resources: &[Visible]) -> String {
+    let reasons = resources.iter().map(|visible| match &visible.decision {
+        Decision::Denied { reason, .. } => Some(*reason),
+        Decision::Granted | Decision::StepUp { .. } | Decision::Pending { .. } => None,
+    });
+    let reasons: BTreeSet<_> = reasons.collect();
+    match reasons.iter().collect::<Vec<_>>().as_slice() {
+        [] => "there is no application that you may know of".into(),
+        [Some(reason @ (DenyReason::DeviceUnfit | DenyReason::DeviceUnproven))] => {
+            format!("{reason}; `openztna posture` shows it")
+        }
+        [Some(reason)] => reason.to_string(),
+        _ => "`openztna status` says why for each application, `openztna posture` what this device shows"
+            .into(),
     }
 }
 

@@ -23,7 +23,9 @@ fn in_words(answer: &LocalAnswer) {
         LocalAnswer::Account { account, password } => print_account(account, password.as_ref()),
         LocalAnswer::Verified { writer, length, head } => {
             println!("The log of {writer} holds: {length} rows, none changed, none missing.");
-            println!("Its signed end, to be kept elsewhere and given back with --witness:\n{head}");
+            println!(
+                "Its signed end: keep this line in a file elsewhere, and give the file back with --witness:\n{head}"
+            );
         }
         LocalAnswer::Lines { lines, .. } => lines.iter().for_each(|line| println!("{line}")),
         LocalAnswer::Erased { rows } => println!("Erased in {rows} rows; the log still verifies."),

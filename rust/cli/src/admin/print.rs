@@ -5,7 +5,7 @@ use ztna_api::admin::{
     Revoked, Right, Shift, Status, Verdict,
 };
 use ztna_api::wire;
-use ztna_model::{Address, Decision, Fix, PersonId, WallTime};
+use ztna_model::{Address, Decision, FactState, Fix, PersonId, WallTime};
 
 use crate::exit::Exit;
 use crate::table::Table;
@@ -207,7 +207,8 @@ fn print_verdict(verdict: &Verdict) {
         Decision::Pending { .. } => println!("From {device}, once somebody has approved."),
     }
     for (fact, state) in &verdict.facts {
-        println!("  {fact} is {state}.");
+        let why = if *state == FactState::Unknown { ", or told on weaker evidence than counts" } else { "" };
+        println!("  {fact} is {state}{why}.");
     }
     if !verdict.visible {
         println!("  The person may not know that it exists.");

@@ -1,18 +1,31 @@
 use std::collections::BTreeMap;
 
 use ztna_api::admin::{Answer, HoldTarget, Invitation, Op, Person};
-use ztna_broker::admin::Client;
+use ztna_broker::admin::{Client, LocalAnswer, LocalOp};
 use ztna_model::{DeviceId, PersonId, ResourceId, SessionId};
 
 use super::CallError;
 use crate::plain::plain;
 
-/// The person that somebody means by a name, an e-mail address or a subject: exactly one, or an error that lists.
+/// The person that somebody means by a name, an e-mail address, a subject or an account: exactly one, or an error that
+/// lists.
 pub(crate) async fn person(broker: &mut Client, meant: &str) -> Result<PersonId, CallError> {
     let Answer::People { people, invitations } = broker.ask(Op::People {}).await? else {
         return Err(CallError::NotFound("the broker lists no people".into()));
     };
-    one(&people, &invitations, meant)
+    let found = one(&people, &invitations, meant);
+    match (found, account(broker, meant).await) {
+        (Err(_), Some(person)) if people.iter().any(|known| known.id == person) => Ok(person),
+        (found, _) => found,
+    }
+}
+
+/// The person of the broker's own account of this name.
+async fn account(broker: &mut Client, name: &str) -> Option<PersonId> {
+    let Ok(LocalAnswer::Accounts { accounts }) = broker.ask_local(LocalOp::Accounts {}).await else {
+        return None; // with an external provider there are none
+    };
+    accounts.into_iter().find(|account| account.name == name).map(|account| account.person)
 }
 
 /// What removes the person that somebody means, or the invitation to an e-mail address.

@@ -34,7 +34,6 @@ async fn print_uses(stage: &Stage) {
     println!("     {binary} status --config {}", stage.path("ana.toml"));
     println!("     {binary} posture --config {}", stage.path("ana.toml"));
     println!("     {binary} admin --socket {socket} policies test ana wiki");
-    println!("     {binary} admin --socket {socket} holds place person:Ana --reason 'I want to see it'");
     println!("     {binary} audit --socket {socket} verify");
     println!("   Sign another device in, as ana with {}:", stage.password.expose());
     println!("     export OPENZTNA_CONNECTOR_PROXY__LISTEN=127.0.0.1:0   # a port of its own");
@@ -42,11 +41,17 @@ async fn print_uses(stage: &Stage) {
     println!("   It waits until somebody lets it in:");
     println!("     {binary} admin --socket {socket} devices list");
     println!("     {binary} admin --socket {socket} devices admit <its id>");
+    println!(
+        "   (Nothing is open there unless its disk really is encrypted: only Ana's first device has simulated facts.)"
+    );
+    println!("   Stop all that is hers, and let it go on:");
+    println!("     {binary} admin --socket {socket} holds place person:Ana --reason 'I want to see it'");
+    println!("     {binary} admin --socket {socket} holds lift <the id that this prints>");
     if let Some(root) = stage.org.root {
         println!("   The browser warns of the page's certificate: its authority is the demonstration's own,");
         println!("   {root}, which connectors pin and no browser knows.");
     }
-    println!("   All files: {}", stage.dir.display());
+    println!("   All files, until Ctrl-C unless --data was given: {}", stage.dir.display());
 }
 
 /// Opens a shell with what Mallory has, and ends when it does.
@@ -75,6 +80,7 @@ pub(super) async fn attack(stage: &Stage) {
         .env("ORG", stage.org.to_string())
         .env("GATEWAY", gateway)
         .env("OPENZTNA", binary())
+        .env("OPENZTNA_CONNECTOR_PROXY__LISTEN", "127.0.0.1:0") // beside Ana's
         .status()
         .await;
     if let Err(error) = child {
