@@ -234,6 +234,7 @@ impl Parts {
             }
         }
         let has_owner = pdp.rows().people.values().any(|person| person.roles.contains(&Role::Owner));
+        let nonces = pdp.nonces().clone();
         let (desk, handle) =
             Desk::new(self.origin.clone(), pdp, Arc::clone(&self.store), alarms.clone(), title);
         let (present_sender, present) = server::presence();
@@ -244,6 +245,7 @@ impl Parts {
             desk: handle.clone(),
             store: Arc::clone(&self.store),
             keys: self.keys.clone(),
+            nonces,
             id_tokens,
             issuer: issuer.clone(),
             client_id: self.config.identity.client_id.clone(),

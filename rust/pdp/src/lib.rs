@@ -41,6 +41,7 @@ mod timers; // why to wake
 mod clock; // two clocks that never run backwards
 
 mod nonce; // sealed broker times
+pub use nonce::Nonces;
 mod sealed; // tokens, and answers that only they open
 mod refusal; // answers of the token endpoint
 mod session; // sessions open, renew and end

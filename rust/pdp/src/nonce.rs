@@ -1,10 +1,15 @@
 use std::time::Duration;
 
 use ring::hmac;
+use ztna_api::dpop::Proof;
+use ztna_api::token::{TokenError, TokenErrorCode};
 use ztna_model::{OrgId, Random, Secret, SessionId, WallTime, base64url, minutes, secs};
 
+use crate::refusal::refusal;
+
 /// Nonces that any broker of the organisation opens without having kept them: sealed broker times.
-pub(crate) struct Nonces {
+#[derive(Clone)]
+pub struct Nonces {
     key: hmac::Key,
     org: OrgId,
 }
@@ -29,6 +34,16 @@ pub(crate) const SALT_LIFE: Duration = minutes(10);
 impl Nonces {
     pub(crate) fn new(key: &Secret<[u8; 32]>, org: &OrgId) -> Self {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, key.expose()), org: org.clone() }
+    }
+
+    /// Whether the proof was made over a nonce of ours that is at most five minutes old at `now` (RFC 9449, 8). Who has
+    /// none is told so before anything that costs more is looked at.
+    pub fn check(&self, proof: &Proof, now: WallTime) -> Result<(), TokenError> {
+        let nonce = proof.nonce.as_deref().unwrap_or_default();
+        match self.open(nonce, Purpose::Request, now, NONCE_LIFE) {
+            Some(_) => Ok(()),
+            None => Err(refusal(TokenErrorCode::UseDpopNonce, "the proof needs a fresh nonce")),
+        }
     }
 
     /// A nonce that says it is `now`.

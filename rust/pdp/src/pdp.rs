@@ -133,6 +133,11 @@ impl Pdp {
         Nonce { nonce, time: now.wall }
     }
 
+    /// What tells nonces of ours from others, for whoever looks at requests before they come here.
+    pub const fn nonces(&self) -> &Nonces {
+        &self.nonces
+    }
+
     /// The rows as they are: to be read, not to be trusted over the store.
     pub const fn rows(&self) -> &Rows {
         &self.rows

@@ -6,7 +6,7 @@ use ztna_model::{OrgId, Target, base64url};
 use ztna_net::clock::Clock;
 use ztna_net::random::SystemRandom;
 use ztna_net::tls::GatewayName;
-use ztna_pdp::EnrolledGateway;
+use ztna_pdp::{EnrolledGateway, Nonces};
 
 use super::limits::Sources;
 use super::stream::Present;
@@ -21,6 +21,7 @@ pub(crate) struct Front {
     pub(crate) desk: Handle,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) keys: KeyRing,
+    pub(crate) nonces: Nonces,
     pub(crate) id_tokens: IdTokens,
     /// What devices are told of the provider.
     pub(crate) issuer: String,

@@ -92,7 +92,7 @@ async fn tokens(State(front): State<Arc<Front>>, headers: HeaderMap, body: Bytes
     }
 }
 
-/// In the order of protocol: first the proof, then the ID token's signature, then all that needs the rows.
+/// In the order of protocol: first the proof and its nonce, then the ID token's signature, then all that needs the rows.
 async fn ask_for_tokens(
     front: &Front,
     headers: &HeaderMap,
@@ -100,6 +100,7 @@ async fn ask_for_tokens(
 ) -> Result<Told<Result<TokenResponse, TokenError>>, TokenError> {
     let asked = form::token_request(headers, body)?;
     let proof = presented::proof(front, headers, &Method::POST, TOKEN_PATH, None)?;
+    front.nonces.check(&proof, front.clock.wall())?;
     let answer = match asked {
         TokenRequest::Refresh { refresh_token } => front.desk.refresh(proof, refresh_token).await,
         TokenRequest::Exchange(asked) => {

@@ -40,12 +40,21 @@ async fn claims(world: &World) -> Claims {
 
 /// Sends a refresh with these proofs and says how it was answered: the status and the error.
 async fn refresh(world: &World, refresh: &str, proofs: &[String]) -> (StatusCode, Value) {
+    ask(world, format!("grant_type=refresh_token&refresh_token={refresh}"), proofs).await
+}
+
+async fn exchange(world: &World, id_token: &str, proofs: &[String]) -> (StatusCode, Value) {
+    let token = format!("subject_token={id_token}&subject_token_type={}", token::ID_TOKEN);
+    let form = format!("grant_type={}&{token}&salt=x&device_name=laptop", token::EXCHANGE);
+    ask(world, form, proofs).await
+}
+
+async fn ask(world: &World, form: String, proofs: &[String]) -> (StatusCode, Value) {
     let mut request = world.http().post(world.url(TOKEN_PATH)).header("content-type", FORM);
     for proof in proofs {
         request = request.header("dpop", proof);
     }
-    let answer =
-        request.body(format!("grant_type=refresh_token&refresh_token={refresh}")).send().await.unwrap();
+    let answer = request.body(form).send().await.unwrap();
     assert!(answer.headers().contains_key("dpop-nonce"), "{:?}", answer.headers());
     assert_eq!(answer.headers()["cache-control"], "no-store");
     let status = answer.status();
@@ -100,6 +109,24 @@ async fn a07_proofs_that_are_refused() {
     for (what, proofs, expected) in rows {
         let (status, body) = refresh(&world, &secret, &proofs).await;
         assert_eq!((status, &body["error"]), (StatusCode::BAD_REQUEST, &json!(expected)), "{what}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn p3_1_nobody_looks_at_an_id_token_without_a_nonce_of_ours() {
+    let world = World::new().await;
+    let key = P256Key::from_pkcs8(&P256Key::generate().unwrap()).unwrap();
+    let sound = claims(&world).await;
+    let rows = [
+        (None, "use_dpop_nonce"),
+        (Some("x".to_owned()), "use_dpop_nonce"),
+        (sound.nonce.clone(), "invalid_grant"),
+    ];
+    for (nonce, expected) in rows {
+        let jti = base64url::encode(SystemRandom::new().array::<16>());
+        let proof = dpop::prove(&key, &Claims { jti, nonce, ..sound.clone() }).unwrap();
+        let (status, body) = exchange(&world, "no.id.token", &[proof]).await;
+        assert_eq!((status, &body["error"]), (StatusCode::BAD_REQUEST, &json!(expected)), "{body}");
     }
 }
 

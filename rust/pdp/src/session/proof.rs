@@ -6,7 +6,7 @@ use ztna_model::{Jkt, Secret, SessionId, minutes};
 
 use crate::batch::ClaimKind;
 use crate::ledger::Change;
-use crate::nonce::{NONCE_LIFE, Purpose};
+use crate::nonce::NONCE_LIFE;
 use crate::pdp::Pdp;
 use crate::refusal::{denial, refusal};
 use crate::rows::{Session, SessionState, Spent, Token, TokenHash, TokenKind};
@@ -15,11 +15,7 @@ use crate::sealed::fresh_token;
 impl Pdp {
     /// The nonce is ours and at most five minutes old, and the proof is used for the first time (RFC 9449, 8 and 11.1).
     pub(crate) fn check_proof(&self, proof: &Proof) -> Result<(), TokenError> {
-        let nonce = proof.nonce.as_deref().unwrap_or_default();
-        let fresh = self.nonces.open(nonce, Purpose::Request, self.clock.wall(), NONCE_LIFE);
-        if fresh.is_none() {
-            return Err(refusal(TokenErrorCode::UseDpopNonce, "the proof needs a fresh nonce"));
-        }
+        self.nonces.check(proof, self.clock.wall())?;
         if self.is_claimed(ClaimKind::Jti, &jti(proof)) {
             return Err(refusal(TokenErrorCode::InvalidDpopProof, "the proof was used before"));
         }
