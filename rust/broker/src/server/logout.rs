@@ -17,7 +17,9 @@ use crate::store::Down;
 /// An external provider says that somebody signed out there (OpenID Connect Back-Channel Logout 1.0, 2.5 to 2.8). The
 /// answer comes once the sessions are over.
 pub(super) async fn logged_out(State(front): State<Arc<Front>>, headers: HeaderMap, body: Bytes) -> Response {
-    match end_sessions(&front, &headers, &body).await {
+    // A provider that hangs up must not leave its word claimed and the sessions alive.
+    let ending = tokio::spawn(async move { end_sessions(&front, &headers, &body).await });
+    match ending.await.unwrap_or_else(|_| Err(overloaded())) {
         Ok(()) => with_nonce(StatusCode::OK.into_response(), None),
         Err(error) => refuse(Endpoint::Token, &error, None),
     }
