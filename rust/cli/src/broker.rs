@@ -78,7 +78,9 @@ async fn restore(config: &Config, file: &std::path::Path) -> Exit {
     match awaited("verifying the back-up", ztna_broker::restore(config, file)).await {
         Ok(restored) => {
             println!("Restored. Everybody signs in again; gateways come back by themselves.");
-            println!("Holds placed, and devices and gateways ended, since the copy was made: do that again now.");
+            println!(
+                "Holds placed, and devices and gateways ended, since the copy was made: do that again now."
+            );
             if let Some(replaced) = restored.replaced {
                 println!("What was there before lies in {}.", replaced.display());
             }

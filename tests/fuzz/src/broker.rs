@@ -101,7 +101,7 @@ fn service() -> Service<Nobody> {
     let public = key.public_key();
     let setup = Setup {
         org: org(),
-        title: "Acme".into(),
+        title: tokio::sync::watch::channel("Acme".into()).1,
         client: Client::new("openztna", vec!["http://127.0.0.1/back".parse().expect("a rule")]),
         keys: SigningKeys::new(Arc::new(key), &[public]).expect("keys on P-256"),
         secret: Secret::new([7; 32]),
