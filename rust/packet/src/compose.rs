@@ -4,7 +4,6 @@ use thiserror::Error;
 use ztna_model::{Flow, Protocol};
 
 use crate::checksum::{Sum, checksum};
-use crate::ip::Ip;
 use crate::transport::Transport;
 use crate::udp::Udp;
 
@@ -79,14 +78,19 @@ pub(crate) fn set_checksum(body: &mut [u8], transport: Transport, pseudo_header:
 }
 
 /// Writes the length of the whole packet into its IP header, and the header's checksum.
-pub(crate) fn set_length(packet: &mut [u8], ip: &Ip<'_>, total: usize) -> Result<(), ComposeError> {
-    if !ip.is_ipv4() {
+pub(crate) fn set_length(
+    packet: &mut [u8],
+    is_ipv4: bool,
+    ip_header: usize,
+    total: usize,
+) -> Result<(), ComposeError> {
+    if !is_ipv4 {
         let body = u16::try_from(total.saturating_sub(40)).map_err(|_| ComposeError::TooLong)?;
         write_at(packet, V6_LENGTH_AT, &body.to_be_bytes());
         return Ok(());
     }
     let total = u16::try_from(total).map_err(|_| ComposeError::TooLong)?;
-    let header = packet.get_mut(..ip.header).ok_or(ComposeError::NoRoom)?;
+    let header = packet.get_mut(..ip_header).ok_or(ComposeError::NoRoom)?;
     write_at(header, V4_LENGTH_AT, &total.to_be_bytes());
     write_at(header, V4_CHECKSUM_AT, &[0, 0]);
     let checksum = checksum(header);

@@ -104,7 +104,7 @@ impl<'a> Run<'a> {
         let mut header = JoinedHeader { bytes: [0; MOST_HEADER], length: from.len(), transport: ip.header };
         let bytes = header.bytes.get_mut(..from.len())?;
         bytes.copy_from_slice(from);
-        set_length(bytes, ip, from.len() + self.length).ok()?;
+        set_length(bytes, ip.is_ipv4(), ip.header, from.len() + self.length).ok()?;
         let body = bytes.get_mut(ip.header..)?;
         write_at(body, FLAGS_AT, &[self.flags.bits()]);
         write_at(body, CHECKSUM_AT, &[0, 0]);
@@ -160,6 +160,10 @@ impl JoinedHeader {
     /// The bytes to write ahead of the payloads.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    pub(crate) const fn is_ipv4(&self) -> bool {
+        self.bytes[0] >> 4 == 4
     }
 
     /// Where the TCP header begins.

@@ -63,8 +63,15 @@ pub use rewrite::{RewriteError, rewrite, rewrite_error};
 mod clamp; // of the segment size that a SYN announces
 pub use clamp::clamp_mss;
 
-mod segment; // one long packet cut into many
+mod cut; // in what the parts of a long packet differ
+mod segment; // one long packet cut into many, elsewhere
 pub use segment::Segments;
+
+mod burst; // one long packet cut into many, where it lies
+pub use burst::{Burst, BurstError, Piece, Pieces};
+
+mod virtio; // what a Linux TUN device says ahead of each
+pub use virtio::{VIRTIO_HEADER, VIRTIO_NOTHING_LEFT};
 
 mod join; // many packets joined into one
 pub use join::{ChecksumDepth, JoinedHeader, Run};

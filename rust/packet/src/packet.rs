@@ -51,6 +51,21 @@ pub(crate) enum Kind<'a> {
     IcmpError(IcmpError),
 }
 
+/// Where the parts of a packet lie, and what the checksums of others like it need: all that outlives its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    pub(crate) is_ipv4: bool,
+    /// The length of the IP header, with its options and extension headers.
+    pub(crate) ip_header: usize,
+    pub(crate) transport: Transport,
+    /// The sum of both addresses.
+    pub(crate) addresses: Sum,
+    /// The length of everything ahead of the payload.
+    pub(crate) header: usize,
+    /// Where what the transport's checksum covers ends.
+    pub(crate) end: usize,
+}
+
 /// Reads the packet at the beginning of `bytes`.
 ///
 /// Fragments, source routes, routing headers and whatever else could hide ports or change the ends are errors.
@@ -178,6 +193,18 @@ impl<'a> Packet<'a> {
     #[inline]
     pub(crate) fn transport_header(&self) -> &'a [u8] {
         self.covered().get(..self.body.header).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(crate) fn layout(&self) -> Layout {
+        Layout {
+            is_ipv4: self.ip.is_ipv4(),
+            ip_header: self.ip.header,
+            transport: self.ip.transport,
+            addresses: self.ip.sum_of_addresses(),
+            header: self.ip.header + self.body.header,
+            end: self.ip.header + self.body.length,
+        }
     }
 
     #[inline]

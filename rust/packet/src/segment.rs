@@ -1,8 +1,8 @@
 use std::num::NonZeroU16;
 
-use crate::compose::{ComposeError, V4_IDENTIFICATION_AT, put, set_checksum, set_length, write_at};
+use crate::compose::{ComposeError, put};
+use crate::cut::Cut;
 use crate::packet::{Content, Packet};
-use crate::tcp::{FLAGS_AT, SEQUENCE_AT, TcpFlags};
 
 /// The packets that a long TCP packet is cut into, each written straight into the buffer that it leaves from.
 ///
@@ -13,11 +13,8 @@ use crate::tcp::{FLAGS_AT, SEQUENCE_AT, TcpFlags};
 #[derive(Clone, Debug)]
 pub struct Segments<'a> {
     packet: Packet<'a>,
-    size: usize,
-    count: usize,
+    cut: Cut,
     written: usize,
-    flags: TcpFlags,
-    sequence: u32,
 }
 
 impl<'a> Segments<'a> {
@@ -26,72 +23,31 @@ impl<'a> Segments<'a> {
     ///
     /// There is nothing to cut in what is not TCP, begins or aborts a connection, or marks data as urgent.
     pub fn of(packet: &Packet<'a>, size: NonZeroU16) -> Option<Self> {
-        let Content::Tcp(tcp) = packet.content() else { return None };
-        let uncut = TcpFlags::SYN.with(TcpFlags::RST).with(TcpFlags::URG);
-        let size = usize::from(size.get());
-        (!tcp.flags.has_any(uncut)).then_some(Self {
-            packet: *packet,
-            size,
-            count: packet.payload().len().div_ceil(size).max(1),
-            written: 0,
-            flags: tcp.flags,
-            sequence: tcp.sequence,
-        })
+        let Content::Tcp(_) = packet.content() else { return None };
+        Some(Self { packet: *packet, cut: Cut::of(packet, size)?, written: 0 })
     }
 
     /// How many packets there are, written or not: one at least.
     pub const fn count(&self) -> usize {
-        self.count
+        self.cut.count()
     }
 
     /// The length of the longest packet.
     pub fn longest(&self) -> usize {
-        self.packet.header().len() + self.packet.payload().len().min(self.size)
+        self.packet.header().len() + self.cut.part(0).len()
     }
 
     /// Writes the next packet into `buffer` and returns its length; nothing when all are written.
     pub fn write_next(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, ComposeError> {
-        if self.written == self.count {
+        if self.written == self.cut.count() {
             return Ok(None);
         }
-        let from = self.written * self.size;
-        let rest = self.packet.payload().get(from..).unwrap_or_default();
-        let part = rest.get(..self.size).unwrap_or(rest);
+        let part = self.packet.payload().get(self.cut.part(self.written)).unwrap_or_default();
         let header = put(self.packet.header(), buffer)?;
         let end = header + put(part, buffer.get_mut(header..).ok_or(ComposeError::NoRoom)?)?;
-        let segment = buffer.get_mut(..end).ok_or(ComposeError::NoRoom)?;
-        self.finish(segment, from)?;
+        self.cut.finish(self.written, buffer.get_mut(..end).ok_or(ComposeError::NoRoom)?)?;
         self.written += 1;
         Ok(Some(end))
-    }
-
-    fn finish(&self, segment: &mut [u8], from: usize) -> Result<(), ComposeError> {
-        let ip = self.packet.ip();
-        if ip.is_ipv4() {
-            self.set_identification(segment);
-        }
-        set_length(segment, ip, segment.len())?;
-        let body = segment.get_mut(ip.header..).ok_or(ComposeError::NoRoom)?;
-        let offset = u32::try_from(from).map_err(|_| ComposeError::TooLong)?;
-        write_at(body, SEQUENCE_AT, &self.sequence.wrapping_add(offset).to_be_bytes());
-        write_at(body, FLAGS_AT, &[self.flags_of_next().bits()]);
-        let pseudo_header = ip.transport.pseudo_header(ip.sum_of_addresses(), body.len());
-        set_checksum(body, ip.transport, pseudo_header);
-        Ok(())
-    }
-
-    /// What ends something stands on the last segment alone, what reacts to congestion on the first.
-    fn flags_of_next(&self) -> TcpFlags {
-        let is_last = self.written + 1 == self.count;
-        let flags = if is_last { self.flags } else { self.flags.without(TcpFlags::FIN.with(TcpFlags::PSH)) };
-        if self.written == 0 { flags } else { flags.without(TcpFlags::CWR) }
-    }
-
-    /// Segments are numbered on from the identification of the whole, so that no two share one.
-    fn set_identification(&self, segment: &mut [u8]) {
-        let whole = self.packet.bytes().get(V4_IDENTIFICATION_AT..).and_then(|rest| rest.first_chunk());
-        let whole = whole.map_or(0, |bytes| u16::from_be_bytes(*bytes));
-        write_at(segment, V4_IDENTIFICATION_AT, &whole.wrapping_add(self.written as u16).to_be_bytes());
     }
 }
 
@@ -103,6 +59,7 @@ mod tests {
     use super::*;
     use crate::packet::parse;
     use crate::sample::{self, flow_v4, flow_v6, is_sound, segment};
+    use crate::tcp::TcpFlags;
 
     const ACK: TcpFlags = TcpFlags::ACK;
     const PSH: TcpFlags = TcpFlags::PSH;
