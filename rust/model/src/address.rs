@@ -90,6 +90,9 @@ pub struct Synthetic {
 }
 
 impl Synthetic {
+    /// The ranges that all pairs are drawn from.
+    pub const RANGES: [Cidr; 2] = [v4([198, 18, 0, 0], 16), v6([0x2001, 2, 0, 1], 64)];
+
     /// The pair numbered `index`.
     pub const fn from_index(index: u16) -> Self {
         let [high, low] = index.to_be_bytes();
@@ -129,6 +132,8 @@ impl Inner {
     pub const RESOLVER: Self = Self::numbered(53);
     /// The UDP port of notices, at both ends.
     pub const NOTICES_PORT: u16 = 4711;
+    /// The UDP port of the resolver.
+    pub const RESOLVER_PORT: u16 = 53;
 
     const fn numbered(number: u8) -> Self {
         Self {

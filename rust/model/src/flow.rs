@@ -107,6 +107,9 @@ impl Flow {
 pub struct Port(NonZeroU16);
 
 impl Port {
+    /// The lowest: what stands where a protocol has no ports.
+    pub const LOWEST: Self = Self(NonZeroU16::MIN);
+
     /// `number`, unless it is 0.
     pub const fn new(number: u16) -> Option<Self> {
         match NonZeroU16::new(number) {

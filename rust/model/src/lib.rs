@@ -47,6 +47,9 @@ pub use name::{DomainName, NamePattern};
 mod address; // prefixes and the synthetic ranges
 pub use address::{Cidr, Inner, Synthetic, has_forbidden_target, is_forbidden_target};
 
+mod address_name; // the name that every address at a site has besides
+pub use address_name::AddressName;
+
 mod flow; // what a packet belongs to
 pub use flow::{Endpoint, Flow, Port, PortRange, Ports, Protocol};
 

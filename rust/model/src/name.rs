@@ -21,6 +21,29 @@ impl DomainName {
         &self.0
     }
 
+    /// Whether it is `base`, or stands below it.
+    pub fn is_within(&self, base: &Self) -> bool {
+        let above = self.0.strip_suffix(&base.0);
+        above.is_some_and(|above| above.is_empty() || above.ends_with('.'))
+    }
+
+    /// Whether an organisation may have this name and all below it to itself: two labels at least, or a name at the top
+    /// that the public DNS does not have (RFC 2606, RFC 6762 appendix G); no part of the reverse tree.
+    pub fn may_be_private(&self) -> bool {
+        let is_reverse = self.labels().next_back() == Some("arpa") && self.0 != "home.arpa";
+        !is_reverse && (self.0.contains('.') || PRIVATE.contains(&self.as_str()))
+    }
+
+    /// The name that a service is said to run at (RFC 8552): `wiki.example` for `_8443._https.wiki.example`. None unless
+    /// the first label is such a service label.
+    pub fn served(&self) -> Option<Self> {
+        let mut rest = self.0.as_str();
+        while rest.starts_with('_') {
+            rest = rest.split_once('.')?.1;
+        }
+        (rest.len() < self.0.len()).then(|| Self(rest.to_owned()))
+    }
+
     /// The labels, left to right.
     pub fn labels(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('.')
@@ -134,6 +157,9 @@ impl fmt::Debug for NamePattern {
 
 serde_as_text!(NamePattern);
 
+/// Names at the top of private trees.
+const PRIVATE: [&str; 8] = ["corp", "example", "home", "internal", "intranet", "lan", "private", "test"];
+
 /// Letters, digits, hyphen and underscore (service labels, RFC 8552), not hyphenated at an end.
 fn is_label(label: &str) -> bool {
     (1..=63).contains(&label.len())
@@ -169,6 +195,52 @@ mod tests {
             assert!(text.parse::<DomainName>().is_err(), "{text}");
         }
         assert_eq!(DomainName::from_any_case("WIKI.Demo.").unwrap().as_str(), "wiki.demo");
+    }
+
+    #[test]
+    fn names_stand_below_others_label_by_label() {
+        let rows = [
+            ("corp.example", "corp.example", true),
+            ("wiki.corp.example", "corp.example", true),
+            ("xcorp.example", "corp.example", false),
+            ("example", "corp.example", false),
+        ];
+        for (name, base, expected) in rows {
+            let (name, base): (DomainName, DomainName) = (name.parse().unwrap(), base.parse().unwrap());
+            assert_eq!(name.is_within(&base), expected, "{name} {base}");
+        }
+    }
+
+    #[test]
+    fn f01_nobody_has_a_public_top_to_himself() {
+        let rows = [
+            ("corp.example", true),
+            ("internal", true),
+            ("home.arpa", true),
+            ("com", false),
+            ("localhost", false),
+            ("arpa", false),
+            ("10.in-addr.arpa", false),
+            ("resolver.arpa", false),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(name.parse::<DomainName>().unwrap().may_be_private(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn services_run_at_names() {
+        let rows = [
+            ("_8443._https.wiki.example", Some("wiki.example")),
+            ("_x.a._y.example", Some("a._y.example")),
+            ("wiki.example", None),
+            ("_tcp", None),
+            ("_a._b", None),
+        ];
+        for (name, served) in rows {
+            let name: DomainName = name.parse().unwrap();
+            assert_eq!(name.served().map(|served| served.to_string()).as_deref(), served, "{name}");
+        }
     }
 
     #[test]
