@@ -17,6 +17,7 @@ pub mod inbox; // what tasks tell a data thread
 pub mod poll; // what a data thread waits on
 pub mod udp; // its UDP port, many datagrams a system call
 pub mod socket; // the sockets of single flows
+pub mod link; // links, addresses and routes of this machine
 
 pub mod tcp; // listeners and connections
 pub mod tls; // who is at the other end of them
