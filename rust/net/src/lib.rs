@@ -4,7 +4,7 @@
 //!            tasks ── Post ──┐                        control plane, applications
 //!                            ▼                                    │
 //! tunnel ⇄ UdpPort ⇄ Poller: inbox,                        tcp · tls · uds
-//!                    port, deadline                          (tokio)
+//! apps   ⇄ TunPort ⇄ ports, deadline                         (tokio)
 //!                    (one data thread)
 //! ```
 //!
@@ -16,6 +16,7 @@ pub mod random; // the one file that reads the random source
 pub mod inbox; // what tasks tell a data thread
 pub mod poll; // what a data thread waits on
 pub mod udp; // its UDP port, many datagrams a system call
+pub mod tun; // its TUN device, many packets a system call
 pub mod socket; // the sockets of single flows
 pub mod link; // links, addresses and routes of this machine
 

@@ -1,4 +1,4 @@
-//! What a data thread waits on: its UDP port, its inbox, the sockets of its flows and its next deadline.
+//! What a data thread waits on: its UDP port, its TUN device, its inbox, the sockets of its flows and its next deadline.
 //!
 //! ```no_run
 //! use ztna_net::{clock::Clock, poll::Poller, udp::{Batch, Bind, UdpPort}};
@@ -21,14 +21,17 @@
 //! ```
 
 use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use mio::event::Source;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use ztna_model::Time;
 
 use crate::clock::Clock;
 use crate::inbox::{Inbox, Post};
+use crate::tun::TunPort;
 use crate::udp::UdpPort;
 
 /// Waits for whatever comes first.
@@ -87,6 +90,18 @@ impl Poller {
         self.poll.registry().deregister(port.socket())
     }
 
+    /// Waits on `tun` as well, in [`Poller::wait_with`]; a poller has one device at a time.
+    pub fn add_tun(&mut self, tun: &TunPort) -> io::Result<()> {
+        // Room is only ever told of together with something to read, so asking for both wakes nobody in vain.
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut SourceFd(&tun.as_fd().as_raw_fd()), TUN, both)
+    }
+
+    /// Waits on `tun` no longer, so that another can take its place.
+    pub fn remove_tun(&mut self, tun: &TunPort) -> io::Result<()> {
+        self.poll.registry().deregister(&mut SourceFd(&tun.as_fd().as_raw_fd()))
+    }
+
     /// Waits on a flow's socket as well, for as long as it is open. A key may be used again after that.
     pub(crate) fn watch(&self, socket: &mut impl Source, key: usize) -> io::Result<()> {
         self.poll.registry().register(socket, flow_token(key), Interest::READABLE | Interest::WRITABLE)
@@ -117,8 +132,21 @@ impl Poller {
         inbox: &Inbox<T>,
         deadline: Option<Time>,
     ) -> io::Result<Time> {
+        self.wait_with(port, None, inbox, deadline)
+    }
+
+    /// [`Poller::wait`] for a thread that has a TUN device as well, or has not. While `port` is blocked the device is not
+    /// to be read, and does not keep the poller from waiting.
+    pub fn wait_with<T>(
+        &mut self,
+        port: &mut UdpPort,
+        tun: Option<&mut TunPort>,
+        inbox: &Inbox<T>,
+        deadline: Option<Time>,
+    ) -> io::Result<Time> {
         self.await_room(port)?;
-        let idle = inbox.may_sleep() && !port.is_readable();
+        let reads_tun = tun.as_ref().is_some_and(|tun| tun.is_readable()) && !port.is_blocked();
+        let idle = inbox.may_sleep() && !port.is_readable() && !reads_tun;
         let timeout = if idle { deadline.map(|d| d.since(self.clock.now())) } else { Some(Duration::ZERO) };
         match self.poll.poll(&mut self.events, timeout) {
             Err(cause) if cause.kind() != io::ErrorKind::Interrupted => return Err(cause),
@@ -126,6 +154,11 @@ impl Poller {
         }
         for event in self.events.iter().filter(|event| event.token() == UDP) {
             port.is_ready(event.is_readable(), event.is_writable());
+        }
+        if let Some(tun) = tun {
+            for event in self.events.iter().filter(|event| event.token() == TUN) {
+                tun.is_ready(event.is_readable() || event.is_error(), event.is_writable());
+            }
         }
         Ok(self.clock.now())
     }
@@ -144,7 +177,8 @@ impl Poller {
 
 const UDP: Token = Token(0);
 const INBOX: Token = Token(1);
-const FIRST_FLOW: usize = 2;
+const TUN: Token = Token(2);
+const FIRST_FLOW: usize = 3;
 /// How much is told after one wait; the rest is told after the next.
 const EVENTS: usize = 256;
 
