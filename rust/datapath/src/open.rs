@@ -15,8 +15,8 @@ pub enum Opened<'a> {
         peer: PeerId,
         /// Under which rule.
         slot: Slot,
-        /// The packet.
-        packet: &'a [u8],
+        /// The packet, to be moved to another flow where its end of the tunnel does that.
+        packet: &'a mut [u8],
     },
     /// A gateway's notice to the client.
     Notice {
@@ -55,14 +55,14 @@ impl Datapath {
     }
 
     /// At the client: only answers to flows of this device's own, through the gateway that they went to.
-    fn judge_from_gateway<'a>(&mut self, peer: PeerId, bytes: &'a [u8]) -> Opened<'a> {
+    fn judge_from_gateway<'a>(&mut self, peer: PeerId, bytes: &'a mut [u8]) -> Opened<'a> {
         let via = Via(peer.number());
         let Ok(packet) = parse(bytes) else { return self.drop_from(peer, DenyReason::UnreadablePacket) };
         if !Inner::DEVICE.has(packet.destination()) {
             return self.drop_from(peer, DenyReason::NoRule);
         }
         if is_notice(&packet) {
-            return Opened::Notice { peer, payload: packet.payload() };
+            return Opened::Notice { peer, payload: payload_of(bytes) };
         }
         let verdict = match (packet.content(), packet.flow()) {
             (Content::IcmpError(error), _) => self.table.returning_error(Scope::DEVICE, via, &error.about),
@@ -84,7 +84,7 @@ impl Datapath {
     fn judge_from_device<'a>(
         &mut self,
         peer: PeerId,
-        bytes: &'a [u8],
+        bytes: &'a mut [u8],
         sink: &mut impl Datagrams,
     ) -> Opened<'a> {
         let Ok(packet) = parse(bytes) else { return self.drop_from(peer, DenyReason::UnreadablePacket) };
@@ -122,6 +122,10 @@ impl Datapath {
         self.counters.count(reason);
         Opened::Denied { peer, reason }
     }
+}
+
+fn payload_of(bytes: &[u8]) -> &[u8] {
+    parse(bytes).map_or(&[], |packet| packet.payload())
 }
 
 fn is_notice(packet: &Packet<'_>) -> bool {

@@ -1,5 +1,5 @@
 use ztna_model::{DenyReason, Flow};
-use ztna_packet::{Content, Packet, parse};
+use ztna_packet::{Burst, Content, Packet, parse};
 use ztna_policy::{Scope, Slot, Verdict, Via};
 use ztna_tunnel::PeerId;
 
@@ -22,13 +22,7 @@ pub enum Sealed {
 impl Datapath {
     /// Judges a packet of the device's own (at the client) and seals it for the gateway its rule names.
     pub fn seal(&mut self, packet: &[u8], sink: &mut impl Datagrams) -> Sealed {
-        debug_assert_eq!(self.side, Side::Client, "a gateway seals for somebody");
-        let verdict = match parse(packet).as_ref().map(flow) {
-            Ok(Some(flow)) => self.table.outgoing(Scope::DEVICE, &flow, packet.len()),
-            Ok(None) => Verdict::Deny(DenyReason::NoRule),
-            Err(_) => Verdict::Deny(DenyReason::UnreadablePacket),
-        };
-        match verdict {
+        match self.judge_from_application(packet) {
             Verdict::Allow(slot) => {
                 let sent = self.encapsulate(PeerId::from_number(slot.via().0), packet, sink);
                 if sent { Sealed::Sent } else { Sealed::Lost }
@@ -38,16 +32,20 @@ impl Datapath {
         }
     }
 
+    /// [`Datapath::seal`] for a packet that may stand for many: they belong to one flow, so it is judged once, and all of
+    /// it counted. Only what was sealed is cut: a burst that waits or is refused is as it was.
+    pub fn seal_burst(&mut self, burst: &mut Burst<'_>, sink: &mut impl Datagrams) -> Sealed {
+        match self.judge_from_application(burst.bytes()) {
+            Verdict::Allow(slot) => self.cut_and_seal(PeerId::from_number(slot.via().0), burst, sink),
+            Verdict::Ask(slot) => Sealed::Ask(slot),
+            Verdict::Deny(reason) => self.deny(reason),
+        }
+    }
+
     /// Judges a packet from the site (at the gateway) and seals it for `peer`: only as part of a flow that the peer
     /// has opened.
     pub fn seal_for(&mut self, peer: PeerId, packet: &[u8], sink: &mut impl Datagrams) -> Sealed {
-        debug_assert_eq!(self.side, Side::Gateway, "a client seals for the gateway its rule names");
-        let scope = Scope(peer.number());
-        let verdict = match parse(packet) {
-            Ok(read) => self.judge_from_site(scope, &read, packet.len()),
-            Err(_) => Verdict::Deny(DenyReason::UnreadablePacket),
-        };
-        match verdict {
+        match self.judge_from_site(peer, packet) {
             Verdict::Allow(_) if self.encapsulate(peer, packet, sink) => Sealed::Sent,
             Verdict::Allow(_) => Sealed::Lost,
             // Nothing on the site's side is asked about.
@@ -56,7 +54,38 @@ impl Datapath {
         }
     }
 
-    fn judge_from_site(&mut self, scope: Scope, packet: &Packet<'_>, bytes: usize) -> Verdict {
+    /// [`Datapath::seal_for`] for a packet that may stand for many, judged once.
+    pub fn seal_burst_for(
+        &mut self,
+        peer: PeerId,
+        burst: &mut Burst<'_>,
+        sink: &mut impl Datagrams,
+    ) -> Sealed {
+        match self.judge_from_site(peer, burst.bytes()) {
+            Verdict::Allow(_) => self.cut_and_seal(peer, burst, sink),
+            Verdict::Ask(_) => self.deny(DenyReason::NoRule),
+            Verdict::Deny(reason) => self.deny(reason),
+        }
+    }
+
+    fn judge_from_application(&mut self, packet: &[u8]) -> Verdict {
+        debug_assert_eq!(self.side, Side::Client, "a gateway seals for somebody");
+        match parse(packet).as_ref().map(flow) {
+            Ok(Some(flow)) => self.table.outgoing(Scope::DEVICE, &flow, packet.len()),
+            Ok(None) => Verdict::Deny(DenyReason::NoRule),
+            Err(_) => Verdict::Deny(DenyReason::UnreadablePacket),
+        }
+    }
+
+    fn judge_from_site(&mut self, peer: PeerId, packet: &[u8]) -> Verdict {
+        debug_assert_eq!(self.side, Side::Gateway, "a client seals for the gateway its rule names");
+        match parse(packet) {
+            Ok(read) => self.judge_returning(Scope(peer.number()), &read, packet.len()),
+            Err(_) => Verdict::Deny(DenyReason::UnreadablePacket),
+        }
+    }
+
+    fn judge_returning(&mut self, scope: Scope, packet: &Packet<'_>, bytes: usize) -> Verdict {
         match (packet.content(), packet.flow()) {
             (Content::IcmpError(error), _) => self.table.returning_error(scope, Via::SITE, &error.about),
             (Content::Tcp(_) | Content::Udp(_) | Content::Echo(_), Some(flow)) => {
@@ -66,6 +95,18 @@ impl Datapath {
                 Verdict::Deny(DenyReason::UnreadablePacket)
             }
         }
+    }
+
+    /// Seals each packet that `burst` stands for, cut right where it lies: into the send buffer is its only copy.
+    fn cut_and_seal(&mut self, peer: PeerId, burst: &mut Burst<'_>, sink: &mut impl Datagrams) -> Sealed {
+        let Ok(mut pieces) = burst.pieces() else { return self.deny(DenyReason::UnreadablePacket) };
+        let mut sealed = Sealed::Sent;
+        while let Some(piece) = pieces.write_next() {
+            if !self.encapsulate_piece(peer, piece, sink) {
+                sealed = Sealed::Lost;
+            }
+        }
+        sealed
     }
 
     fn deny(&mut self, reason: DenyReason) -> Sealed {

@@ -1,16 +1,17 @@
 //! A client and a gateway joined in memory.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 
 use ztna_model::{
     Carrier, DenyReason, Endpoint, Flow, LeaseId, Match, Protocol, Random, Rule as Terms, Secret, Synthetic,
     Time, secs,
 };
-use ztna_packet::{datagram, parse};
+use ztna_packet::{Burst, ChecksumDepth, Segments, datagram, parse};
 use ztna_policy::{Effect, Limits, Rule, Scope, Table, Via};
 use ztna_tunnel::{PeerId, Role, Tunnel, wg_public};
 
-use crate::{Datagrams, Datapath, Opened, Sealed, Side};
+use crate::{Area, Datagrams, Datapath, Opened, Sealed, Side};
 
 const WIKI: Synthetic = Synthetic::from_index(7);
 const LEASE: LeaseId = LeaseId([1; 16]);
@@ -346,4 +347,151 @@ fn what_is_not_for_this_device_does_not_come_out() {
     pair.gateway.seal_own(pair.to_client, &packet(flow("198.18.0.7:53", "10.0.0.1:5000")), &mut wire);
     let out = open(&mut pair.client, &wire.sent[0].1, there(), &mut Wire::default());
     assert_eq!(out, Some(Out::Denied(DenyReason::NoRule)));
+}
+
+/// A TCP packet of `flow` with `length` bytes of data, without checksums.
+fn long_packet(flow: Flow, length: usize) -> Vec<u8> {
+    let mut packet = vec![0; 40];
+    let total = u16::try_from(40 + length).unwrap();
+    packet[0] = 0x45;
+    packet[2..4].copy_from_slice(&total.to_be_bytes());
+    packet[8..10].copy_from_slice(&[64, 6]);
+    for (at, end) in [(0, flow.source), (1, flow.destination)] {
+        let std::net::IpAddr::V4(address) = end.address else { panic!("IPv4") };
+        packet[12 + 4 * at..16 + 4 * at].copy_from_slice(&address.octets());
+        packet[20 + 2 * at..22 + 2 * at].copy_from_slice(&end.port.to_be_bytes());
+    }
+    packet[24..28].copy_from_slice(&1_000_000_u32.to_be_bytes());
+    packet[32..34].copy_from_slice(&[5 << 4, 0x18]);
+    packet.extend((0..length).map(|byte| byte as u8));
+    packet
+}
+
+fn segments(packet: &[u8], size: u16) -> Vec<Vec<u8>> {
+    let mut segments = Segments::of(&parse(packet).unwrap(), NonZeroU16::new(size).unwrap()).unwrap();
+    let mut buffer = [0; 2_048];
+    let mut found = Vec::new();
+    while let Some(length) = segments.write_next(&mut buffer).unwrap() {
+        found.push(buffer[..length].to_vec());
+    }
+    found
+}
+
+/// A rule for TCP at both ends, and a session between them.
+fn joined() -> Pair {
+    let mut pair = Pair::new();
+    pair.allow_at_client();
+    pair.allow_at_gateway(Time::MAX);
+    let tcp = |mut rule: Rule| {
+        rule.lease = LeaseId([3; 16]);
+        rule.terms.protocol = Protocol::Tcp;
+        rule.terms.ports = "443".parse().unwrap();
+        rule
+    };
+    pair.client.table.insert(tcp(rule(Scope::DEVICE, Via(pair.to_gateway.number()), Time::MAX))).unwrap();
+    pair.gateway.table.insert(tcp(rule(Scope(pair.to_client.number()), Via::SITE, Time::MAX))).unwrap();
+    pair.send(&packet(to_wiki()));
+    pair
+}
+
+fn to_web() -> Flow {
+    Flow { protocol: Protocol::Tcp, ..flow("198.19.0.1:5000", "198.18.0.7:443") }
+}
+
+#[test]
+fn a_burst_passes_both_ways_as_the_packets_that_it_stands_for() {
+    for (length, size) in [(0, 100), (100, 100), (3_001, 1_000), (60_000, 1_240), (5_000, 7)] {
+        let mut pair = joined();
+        let (up, down) = (long_packet(to_web(), length), long_packet(to_web().reversed(), length));
+        let mut wire = Wire::default();
+        let mut room = up.clone();
+        let mut burst = Burst::new(&mut room, up.len(), NonZeroU16::new(size), ChecksumDepth::PseudoHeader);
+        assert_eq!(pair.client.seal_burst(&mut burst, &mut wire), Sealed::Sent);
+        let (site, _) = pair.settle(wire);
+        let expected: Vec<_> = segments(&up, size).into_iter().map(Out::Packet).collect();
+        assert_eq!(site, expected, "{length} {size}");
+
+        let mut wire = Wire::default();
+        let mut room = down.clone();
+        let mut burst = Burst::new(&mut room, down.len(), NonZeroU16::new(size), ChecksumDepth::PseudoHeader);
+        assert_eq!(pair.gateway.seal_burst_for(pair.to_client, &mut burst, &mut wire), Sealed::Sent);
+        let found: Vec<_> = wire
+            .sent
+            .iter()
+            .filter_map(|(_, datagram)| open(&mut pair.client, datagram, there(), &mut Wire::default()))
+            .collect();
+        let expected: Vec<_> = segments(&down, size).into_iter().map(Out::Packet).collect();
+        assert_eq!(found, expected, "{length} {size}");
+    }
+}
+
+#[test]
+fn what_is_not_sealed_is_not_cut() {
+    let refused = |pair: &mut Pair, expected: Sealed| {
+        let whole = long_packet(to_web(), 3_000);
+        let (mut room, mut wire) = (whole.clone(), Wire::default());
+        let mut burst =
+            Burst::new(&mut room, whole.len(), NonZeroU16::new(1_000), ChecksumDepth::PseudoHeader);
+        assert_eq!(pair.client.seal_burst(&mut burst, &mut wire), expected);
+        assert!(burst.bytes() == whole && wire.sent.is_empty());
+    };
+    refused(&mut Pair::new(), Sealed::Denied(DenyReason::NoRule));
+    let mut pair = joined();
+    assert!(pair.client.table.end(LeaseId([3; 16]), DenyReason::Revoked).is_some());
+    refused(&mut pair, Sealed::Denied(DenyReason::NoRule));
+    let mut asks = rule(Scope::DEVICE, Via(pair.to_gateway.number()), Time::MAX);
+    (asks.lease, asks.effect) = (LeaseId([4; 16]), Effect::Ask);
+    (asks.terms.protocol, asks.terms.ports) = (Protocol::Tcp, "443".parse().unwrap());
+    let slot = pair.client.table.insert(asks).unwrap();
+    refused(&mut pair, Sealed::Ask(slot));
+    let unasked = long_packet(to_web().reversed(), 3_000);
+    let mut room = unasked.clone();
+    let mut burst = Burst::new(&mut room, unasked.len(), NonZeroU16::new(1_000), ChecksumDepth::PseudoHeader);
+    let sealed = pair.gateway.seal_burst_for(pair.to_client, &mut burst, &mut Wire::default());
+    assert_eq!((sealed, burst.bytes()), (Sealed::Denied(DenyReason::NoRule), &unasked[..]));
+}
+
+#[test]
+fn a_burst_that_cannot_be_cut_or_does_not_fit_is_lost_and_counted() {
+    let mut pair = joined();
+    let mut syn = long_packet(to_web(), 3_000);
+    syn[33] |= 2;
+    let length = syn.len();
+    let mut burst = Burst::new(&mut syn, length, NonZeroU16::new(1_000), ChecksumDepth::PseudoHeader);
+    let sealed = pair.client.seal_burst(&mut burst, &mut Wire::default());
+    assert_eq!(sealed, Sealed::Denied(DenyReason::UnreadablePacket));
+    let mut long = long_packet(to_web(), 3_000);
+    let mut burst = Burst::new(&mut long, length, NonZeroU16::new(1_241), ChecksumDepth::PseudoHeader);
+    let mut wire = Wire::default();
+    assert_eq!(pair.client.seal_burst(&mut burst, &mut wire), Sealed::Lost);
+    assert_eq!((wire.sent.len(), pair.client.counters().unsealed), (1, 2), "the last is short enough");
+}
+
+#[test]
+fn a_burst_counts_all_its_bytes() {
+    let mut pair = joined();
+    let mut whole = long_packet(to_web(), 3_000);
+    let length = whole.len();
+    let bytes = |pair: &Pair| pair.client.table.usage(LeaseId([3; 16])).unwrap().from_device.bytes;
+    let before = bytes(&pair);
+    let mut burst = Burst::new(&mut whole, length, NonZeroU16::new(1_000), ChecksumDepth::PseudoHeader);
+    pair.client.seal_burst(&mut burst, &mut Wire::default());
+    assert_eq!(bytes(&pair), before + length as u64);
+}
+
+#[test]
+fn an_area_has_as_much_room_as_it_says() {
+    let mut area = Area::new();
+    for sizes in [&[1_312; 60][..], &[65_536, 1], &[0, 1, 65_535], &[65_537]] {
+        let mut rooms = area.rooms();
+        let mut used = 0;
+        for size in sizes {
+            let fits = used + size <= 1 << 16;
+            assert_eq!(
+                (rooms.fits(*size), rooms.room(*size).map(|room| room.len())),
+                (fits, fits.then_some(*size))
+            );
+            used += if fits { *size } else { 0 };
+        }
+    }
 }
