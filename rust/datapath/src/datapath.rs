@@ -1,5 +1,5 @@
 use ztna_model::{Endpoint, Flow, Inner, Protocol, Time};
-use ztna_packet::datagram;
+use ztna_packet::{Piece, datagram};
 use ztna_policy::{Ended, Table};
 use ztna_tunnel::{EncapsulateError, Encapsulated, PeerId, Tunnel, Wake};
 
@@ -99,6 +99,27 @@ impl Datapath {
             // Without a path there is no session either: the packet waits, or is refused.
             None => self.tunnel.encapsulate(peer, packet, &mut self.own[..], self.now),
         };
+        self.commit(outcome, sink)
+    }
+
+    /// [`Datapath::encapsulate`] for a packet that has room behind it, in which it is padded without another copy.
+    pub(crate) fn encapsulate_piece(
+        &mut self,
+        peer: PeerId,
+        piece: Piece<'_>,
+        sink: &mut impl Datagrams,
+    ) -> bool {
+        let Piece { room, length } = piece;
+        let Some(sealed) = self.tunnel.sealed_length(length) else { return self.unsealed() };
+        let out = match self.tunnel.path(peer) {
+            Some(to) => sink.room(to, sealed),
+            None => &mut self.own[..],
+        };
+        let outcome = self.tunnel.encapsulate_front(peer, room, length, out, self.now);
+        self.commit(outcome, sink)
+    }
+
+    fn commit(&mut self, outcome: Result<Encapsulated, EncapsulateError>, sink: &mut impl Datagrams) -> bool {
         match outcome {
             Ok(Encapsulated::Sealed { length, .. }) => sink.commit(length),
             Ok(Encapsulated::Queued) => {}

@@ -22,6 +22,9 @@ pub use seal::{Sealed, flow_of};
 mod open; // datagrams in
 pub use open::Opened;
 
+mod area; // where they are opened
+pub use area::{Area, Rooms};
+
 mod sink; // where datagrams go
 pub use sink::Datagrams;
 
