@@ -5,6 +5,7 @@ use ztna_api::keyset::KeySet;
 use ztna_datapath::{Datagrams, Datapath};
 use ztna_model::{DenyReason, GatewayId, Incarnation, LeaseId, OrgId, Random, RootHash, RunId, Time};
 use ztna_policy::Slot;
+use ztna_tunnel::PeerId;
 
 use crate::floor::Floors;
 use crate::held::Held;
@@ -130,6 +131,16 @@ impl Gate {
     /// All leases held.
     pub fn leases(&self) -> impl Iterator<Item = &Held> {
         self.leases.values()
+    }
+
+    /// The leases that `peer` holds.
+    pub fn held_by(&self, peer: PeerId) -> impl Iterator<Item = &Held> {
+        self.peers.leases_held_by(peer).filter_map(|lease| self.leases.get(&lease))
+    }
+
+    /// The lease of this id, if it is held.
+    pub fn lease(&self, lease: LeaseId) -> Option<&Held> {
+        self.leases.get(&lease)
     }
 
     /// How many sessions hold a lease.

@@ -37,6 +37,11 @@ impl Peers {
         self.peer_of(sid).into_iter().flat_map(|peer| peer.leases.iter().copied())
     }
 
+    /// The leases that a peer holds.
+    pub(crate) fn leases_held_by(&self, peer: PeerId) -> impl Iterator<Item = LeaseId> {
+        self.by_id.get(&peer).into_iter().flat_map(|peer| peer.leases.iter().copied())
+    }
+
     /// How many leases a session holds.
     pub(crate) fn count_of(&self, sid: SessionId) -> usize {
         self.peer_of(sid).map_or(0, |peer| peer.leases.len())

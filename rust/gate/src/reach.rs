@@ -30,6 +30,11 @@ impl Reach {
         Self(entries)
     }
 
+    /// The places.
+    pub fn entries(&self) -> &[ReachEntry] {
+        &self.0
+    }
+
     /// Whether a lease for `host` may be taken, on some of `ports`. What a name resolves to is looked at when a flow
     /// begins.
     pub fn may_hold(&self, host: &Host, ports: &Ports) -> bool {
@@ -76,6 +81,13 @@ impl Reach {
             Host::Address(_) => false,
         };
         by_name || self.admits_address(address, &Ports::one(port))
+    }
+
+    /// Whether `host`, which resolved to `address`, may be sent an echo. An entry with a port is for that port alone.
+    pub fn admits_echo(&self, host: &Host, address: IpAddr) -> bool {
+        let by_name = matches!(host, Host::Name(name) if self.names(name));
+        let within = |entry: &ReachEntry| matches!(entry, ReachEntry::Prefix(cidr) if cidr.contains(address));
+        !is_forbidden_target(address) && (by_name || self.0.iter().any(within))
     }
 
     /// Whether `address` is named itself, with its port: then it is meant even if it is one of this machine's own.
@@ -189,6 +201,23 @@ mod tests {
                 expected,
                 "{entries:?} {host} {address}:{port}"
             );
+        }
+    }
+
+    #[test]
+    fn e02_e03_where_an_echo_may_go() {
+        let rows = [
+            (&["10.0.0.0/8"][..], "10.1.2.3", "10.1.2.3", true),
+            (&["10.0.0.0/8"], "11.1.2.3", "11.1.2.3", false),
+            (&["10.1.2.3:80"], "10.1.2.3", "10.1.2.3", false),
+            (&["*.internal"], "wiki.internal", "10.1.2.3", true),
+            (&["*.internal"], "wiki.internal", "127.0.0.1", false),
+            (&["0.0.0.0/0"], "wiki.internal", "169.254.169.254", false),
+            (&["127.0.0.1:80"], "127.0.0.1", "127.0.0.1", false),
+        ];
+        for (entries, host, address, expected) in rows {
+            let (host, at) = (host.parse().unwrap(), address.parse().unwrap());
+            assert_eq!(reach(entries).admits_echo(&host, at), expected, "{entries:?} {host} {address}");
         }
     }
 

@@ -203,8 +203,10 @@ impl Site {
                 Some(Came::Through(held.lease.id))
             }
             Opened::Denied { reason, .. } => Some(Came::Denied(reason)),
-            Opened::Notice { .. } => panic!("a gateway gets no notices"),
-            Opened::Nothing => None,
+            Opened::Notice { .. } | Opened::Answer { .. } => {
+                panic!("a gateway gets neither notices nor answers")
+            }
+            Opened::Query { .. } | Opened::Nothing => None,
         })
     }
 
