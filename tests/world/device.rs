@@ -172,7 +172,7 @@ impl Device {
                 let payload = payload.to_vec();
                 self.hear_notice(peer, &payload);
             }
-            Opened::Denied { .. } | Opened::Nothing => {}
+            Opened::Query { .. } | Opened::Answer { .. } | Opened::Denied { .. } | Opened::Nothing => {}
         }
     }
 

@@ -101,7 +101,7 @@ impl Wire for Tunnel {
         for datagram in sent.iter() {
             match receiver.open(datagram, from, &mut inside, answers) {
                 Opened::Packet { packet, .. } => to.handle_packet(Streaming(1), packet, now)?,
-                Opened::Notice { .. } | Opened::Nothing => {}
+                Opened::Notice { .. } | Opened::Query { .. } | Opened::Answer { .. } | Opened::Nothing => {}
                 Opened::Denied { reason, .. } => return Err(reason.to_string().into()),
             }
         }

@@ -91,6 +91,18 @@ impl Datapath {
         }
     }
 
+    /// Sends the resolver's answer `payload` to where a device of `peer`'s has asked `from`, inside the tunnel.
+    pub fn answer(&mut self, peer: PeerId, from: Endpoint, payload: &[u8], sink: &mut impl Datagrams) {
+        let source = Endpoint::new(Inner::RESOLVER.like(from.address), Inner::RESOLVER_PORT);
+        let flow = Flow { protocol: Protocol::Udp, source, destination: from };
+        let mut packet = [0; LONGEST_ANSWER];
+        if let Ok(length) = datagram(flow, payload, &mut packet)
+            && let Some(packet) = packet.get(..length)
+        {
+            self.encapsulate(peer, packet, sink);
+        }
+    }
+
     /// Seals `packet` for `peer`, straight into the send buffer. Says whether it went out or waits for a session.
     pub(crate) fn encapsulate(&mut self, peer: PeerId, packet: &[u8], sink: &mut impl Datagrams) -> bool {
         let Some(length) = self.tunnel.sealed_length(packet.len()) else { return self.unsealed() };
@@ -148,5 +160,7 @@ impl Datapath {
 /// Room for any packet or datagram of a tunnel: its MTU is at most that of a jumbo frame.
 pub(crate) const LONGEST: usize = 9_216;
 
+/// What every tunnel takes.
+const LONGEST_ANSWER: usize = 1_280;
 /// A notice is a line of JSON.
 const LONGEST_NOTICE: usize = 512;

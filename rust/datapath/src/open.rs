@@ -1,4 +1,4 @@
-use ztna_model::{Carrier, DenyReason, Inner, Protocol};
+use ztna_model::{Carrier, DenyReason, Endpoint, Flow, Inner, Protocol};
 use ztna_packet::{Content, Packet, parse, refuse};
 use ztna_policy::{Scope, Slot, Verdict, Via};
 use ztna_tunnel::{Decapsulated, PeerId};
@@ -20,6 +20,22 @@ pub enum Opened<'a> {
     },
     /// A gateway's notice to the client.
     Notice {
+        /// From whom.
+        peer: PeerId,
+        /// What it says, unread.
+        payload: &'a [u8],
+    },
+    /// At the gateway: a device's question to the resolver inside the tunnel. No rule has been asked.
+    Query {
+        /// From whom.
+        peer: PeerId,
+        /// From where: one of the device's own addresses, to which the answer goes.
+        from: Endpoint,
+        /// The question, unread.
+        payload: &'a [u8],
+    },
+    /// At the client: the gateway's answer to such a question.
+    Answer {
         /// From whom.
         peer: PeerId,
         /// What it says, unread.
@@ -64,6 +80,9 @@ impl Datapath {
         if is_notice(&packet) {
             return Opened::Notice { peer, payload: payload_of(bytes) };
         }
+        if packet.flow().is_some_and(|flow| is_answer(&flow)) {
+            return Opened::Answer { peer, payload: payload_of(bytes) };
+        }
         let verdict = match (packet.content(), packet.flow()) {
             (Content::IcmpError(error), _) => self.table.returning_error(Scope::DEVICE, via, &error.about),
             (Content::Tcp(_) | Content::Udp(_) | Content::Echo(_), Some(flow)) => {
@@ -93,6 +112,9 @@ impl Datapath {
         }
         // A device's errors are about packets that this gateway sent; nothing here depends on them.
         let Some(flow) = packet.flow() else { return self.drop_from(peer, DenyReason::NoRule) };
+        if is_answer(&flow.reversed()) && packet.checksums_hold() {
+            return Opened::Query { peer, from: flow.source, payload: payload_of(bytes) };
+        }
         match self.table.outgoing(Scope(peer.number()), &flow, bytes.len()) {
             Verdict::Allow(slot) => Opened::Packet { peer, slot, packet: bytes },
             Verdict::Ask(_) => self.refuse(peer, &packet, DenyReason::NoRule, sink),
@@ -134,6 +156,13 @@ fn is_notice(packet: &Packet<'_>) -> bool {
         && Inner::NOTICES.has(flow.source.address)
         && flow.source.port == Inner::NOTICES_PORT
         && flow.destination.port == Inner::NOTICES_PORT
+}
+
+/// Whether packets of `flow` come from the resolver inside the tunnel.
+fn is_answer(flow: &Flow) -> bool {
+    flow.protocol == Protocol::Udp
+        && Inner::RESOLVER.has(flow.source.address)
+        && flow.source.port == Inner::RESOLVER_PORT
 }
 
 /// An ICMPv6 error may be as long as the smallest MTU (RFC 4443, 2.4 (c)).

@@ -62,6 +62,8 @@ struct Pair {
 enum Out {
     Packet(Vec<u8>),
     Notice(Vec<u8>),
+    Query(Endpoint, Vec<u8>),
+    Answer(Vec<u8>),
     Denied(DenyReason),
 }
 
@@ -141,6 +143,8 @@ fn open(end: &mut Datapath, datagram: &[u8], from: Carrier, wire: &mut Wire) -> 
     match end.open(datagram, from, &mut buffer, wire) {
         Opened::Packet { packet, .. } => Some(Out::Packet(packet.to_vec())),
         Opened::Notice { payload, .. } => Some(Out::Notice(payload.to_vec())),
+        Opened::Query { from, payload, .. } => Some(Out::Query(from, payload.to_vec())),
+        Opened::Answer { payload, .. } => Some(Out::Answer(payload.to_vec())),
         Opened::Denied { reason, .. } => Some(Out::Denied(reason)),
         Opened::Nothing => None,
     }
@@ -334,6 +338,38 @@ fn p5_5_a_notice_reaches_the_client_and_looks_like_nothing_else() {
         pair.gateway.seal_own(pair.to_client, &packet(flow(source, destination)), &mut wire);
         let out = open(&mut pair.client, &wire.sent[0].1, there(), &mut Wire::default());
         assert_eq!(out, Some(Out::Denied(DenyReason::NoRule)), "{source} {destination}");
+    }
+}
+
+#[test]
+fn p6_6_a_question_reaches_the_gateway_without_a_rule_and_its_answer_the_device() {
+    let mut pair = Pair::new();
+    let end = |text: &str| Endpoint::from(text.parse::<SocketAddr>().unwrap());
+    let rows = [
+        ("198.19.0.1:7000", "198.19.0.53:53", true),
+        ("[2001:2::1]:7000", "[2001:2::35]:53", true),
+        ("198.19.0.1:7000", "198.19.0.53:54", false),
+        ("198.19.0.1:7000", "198.19.0.52:53", false),
+        ("198.19.0.9:7000", "198.19.0.53:53", false), // nobody's address
+    ];
+    for (source, destination, is_query) in rows {
+        let mut packet = [0; 128];
+        let length = datagram(flow(source, destination), b"who?", &mut packet).unwrap();
+        let mut wire = Wire::default();
+        pair.client.seal_own(pair.to_gateway, &packet[..length], &mut wire);
+        let (site, _) = pair.settle(wire);
+        let expected = Out::Query(end(source), b"who?".to_vec());
+        assert_eq!(site == [expected], is_query, "{source} {destination} {site:?}");
+        if is_query {
+            let mut wire = Wire::default();
+            pair.gateway.answer(pair.to_client, end(source), b"he", &mut wire);
+            let device: Vec<Out> = wire
+                .sent
+                .iter()
+                .filter_map(|(_, datagram)| open(&mut pair.client, datagram, there(), &mut Wire::default()))
+                .collect();
+            assert_eq!(device, [Out::Answer(b"he".to_vec())]);
+        }
     }
 }
 

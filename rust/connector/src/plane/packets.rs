@@ -31,7 +31,10 @@ impl DataThread {
                             tell(&self.events, PlaneEvent::Notice { gateway, lease, reason });
                         }
                     }
-                    Opened::Denied { .. } | Opened::Nothing => {}
+                    Opened::Query { .. }
+                    | Opened::Answer { .. }
+                    | Opened::Denied { .. }
+                    | Opened::Nothing => {}
                 }
             }
         }
