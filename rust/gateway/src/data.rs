@@ -13,6 +13,7 @@
 mod flows; // which flow goes on where
 mod outgoing; // the port that datagrams are sealed into
 mod forward; // packets to streams, and back
+mod query; // questions of names
 mod report; // how it stands
 mod splice; // bytes between a flow and its socket
 mod thread; // one turn after another: start here

@@ -28,6 +28,9 @@ mod dial; // flows to sockets, under what may be reached
 pub use dial::DialRefusal;
 mod resolver; // who says what a name stands for
 
+mod asking; // questions of names, and who may ask them
+pub use asking::Question;
+
 mod control; // the talk with the broker
 mod stream; // the WebSocket that it takes place on
 mod backoff; // how long to wait before another try

@@ -4,10 +4,11 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::oneshot;
 use ztna_api::gateway::ToGateway;
 use ztna_gate::Destination;
-use ztna_model::Protocol;
+use ztna_model::{Endpoint, LeaseId, Protocol};
 use ztna_net::poll::{Poller, Readiness};
 use ztna_net::socket::{Connection, Datagrams};
 use ztna_netstack::StreamId;
+use ztna_tunnel::PeerId;
 
 use crate::dial::DialRefusal;
 use crate::status::Plane;
@@ -18,6 +19,17 @@ pub(crate) enum Order {
     Frame(Box<ToGateway>),
     /// What came of connecting a flow.
     Dialled(StreamId, Result<SiteSocket, DialRefusal>),
+    /// What a device that asked is to be told.
+    Answered {
+        /// Whose it is.
+        peer: PeerId,
+        /// Where it asked from.
+        from: Endpoint,
+        /// The lease under which it asked.
+        lease: LeaseId,
+        /// The answer.
+        message: Vec<u8>,
+    },
     /// Somebody wants to know how it stands.
     Report(oneshot::Sender<Plane>),
 }

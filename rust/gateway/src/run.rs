@@ -25,6 +25,7 @@ use ztna_policy::Table;
 use ztna_tunnel::Tunnel;
 
 use crate::SOFTWARE;
+use crate::asking::Lookups;
 use crate::certificate::{CertificateError, Enrolment};
 use crate::config::{Config, LimitsConfig};
 use crate::control::{Control, PortFacts};
@@ -137,10 +138,12 @@ impl Running {
         poller.add(&mut port)?;
         let (tell, told) = mpsc::unbounded_channel();
         let (dials, wanted) = mpsc::channel(DIALS);
-        let parts = Parts { gate, netstack, port, poller, inbox, told: tell, dials };
+        let (lookups, asked) = mpsc::channel(LOOKUPS);
+        let parts = Parts { gate, netstack, port, poller, inbox, told: tell, dials, lookups };
         let ended = begin(DataThread::new(parts))?;
 
         let mut tasks = JoinSet::new();
+        tasks.spawn(Lookups::new(resolver.servers()).run(asked, post.clone()));
         tasks.spawn(Dialler::new(config.reach.clone(), resolver).run(wanted, post.clone()));
         let lines = Lines { post, told, port: facts };
         match role {
@@ -260,6 +263,8 @@ fn netstack_limits(limits: &LimitsConfig) -> ztna_netstack::Limits {
 const BUFFER_PER_FLOW: usize = 1 << 20;
 /// Orders that may wait for the data thread.
 const INBOX: usize = 4_096;
+/// Questions of names that may wait to be asked.
+const LOOKUPS: usize = 1_024;
 /// Flows that may wait to be connected.
 const DIALS: usize = 1_024;
 const ENDING: Duration = secs(5);

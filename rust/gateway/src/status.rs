@@ -89,12 +89,25 @@ pub struct Plane {
     pub refused_dials: BTreeMap<DialRefusal, u64>,
     /// Datagrams that no tunnel took, by reason.
     pub refused_datagrams: BTreeMap<String, u64>,
+    /// Questions of names.
+    pub questions: Questions,
     /// Packets that no tunnel could send.
     pub unsealed: u64,
     /// Datagrams that were sealed and never left this machine.
     pub lost_datagrams: u64,
     /// What the kernel does for the port, in words.
     pub offloads: String,
+}
+
+/// How many questions of names devices have asked, and what came of them.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Questions {
+    /// Answered, be it with the site's own failure.
+    pub answered: u64,
+    /// Of these, answered with no more than that they may not be asked.
+    pub refused: u64,
+    /// Not answered: not understood, or too many at once.
+    pub dropped: u64,
 }
 
 /// Why a gateway did not say how it stands.

@@ -8,6 +8,8 @@ mod site; // who serves, and the gateway between them
 mod forwarding; // what a lease lets through, and what nothing does
 mod revoking; // how that ends
 mod reaching; // where it may go
+mod nameserver; // who knows names at the site
+mod asking; // what a device may ask, and what it is told
 mod stalling; // what happens when somebody does not read
 mod wireguard_go; // what somebody else's WireGuard makes of it
 mod speed; // how fast it goes

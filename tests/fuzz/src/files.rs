@@ -63,6 +63,17 @@ pub(crate) fn lease_file(bytes: &[u8]) {
     }
 }
 
+/// A device's question of a name: what is read can be refused, in its own words and in no more than it takes.
+pub(crate) fn questions(bytes: &[u8]) {
+    let Some(question) = ztna_gateway::Question::read(bytes) else { return };
+    let refusal = question.refusal();
+    assert!((12..=question.longest()).contains(&refusal.len()), "a refusal fits");
+    assert_eq!(refusal[..2], bytes[..2], "it is the answer to that very question");
+    assert_eq!((refusal[2] & 0x80, refusal[3] & 0x0f), (0x80, 5), "it says no, and nothing else");
+    assert_eq!(refusal[4..10], [0, 1, 0, 0, 0, 0], "it repeats the question and names nobody");
+    assert!(ztna_gateway::Question::read(&refusal).is_none(), "an answer is no question");
+}
+
 /// A file with what stands before a zero byte, and a variable with what stands behind it.
 fn settings(bytes: &[u8], variable: &str) -> (PathBuf, Vec<(String, String)>) {
     let (file, value) = match bytes.iter().position(|byte| *byte == 0) {

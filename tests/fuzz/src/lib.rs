@@ -63,6 +63,7 @@ pub const REPLAYED: &[Target] = &[
     Target { name: "gateway-settings", corpus: &["gateway/config"], run: files::gateway_settings },
     Target { name: "connector-settings", corpus: &["connector/config"], run: files::connector_settings },
     Target { name: "lease-file", corpus: &["gateway/leases"], run: files::lease_file },
+    Target { name: "questions", corpus: &["gateway/questions"], run: files::questions },
     Target { name: "broker-settings", corpus: &["broker/config"], run: files::broker_settings },
     // What is said to a broker
     Target { name: "openid-authorize", corpus: &["broker/authorize"], run: broker::authorize },

@@ -25,7 +25,7 @@ pub(super) enum Extent {
 impl DataThread {
     /// Judges the datagrams that have come, and hands what may pass to the netstack.
     pub(super) fn receive(&mut self, now: Time) -> io::Result<()> {
-        let mut strays = Vec::new();
+        let (mut strays, mut asked) = (Vec::new(), Vec::new());
         for _ in 0..BATCHES_A_TURN {
             if !self.outgoing.0.recv(&mut self.batch)? {
                 break;
@@ -34,7 +34,19 @@ impl DataThread {
                 let from = Carrier::Udp(datagram.source);
                 let datapath = &mut self.gate.datapath;
                 let opened = datapath.open(datagram.contents, from, &mut self.opened, &mut self.outgoing);
-                let Opened::Packet { peer, packet, .. } = opened else { continue };
+                let (peer, packet) = match opened {
+                    Opened::Packet { peer, packet, .. } => (peer, packet),
+                    Opened::Query { peer, from, payload } => {
+                        asked.push((peer, from, payload.to_vec()));
+                        continue;
+                    }
+                    Opened::Notice { .. }
+                    | Opened::Answer { .. }
+                    | Opened::Denied { .. }
+                    | Opened::Nothing => {
+                        continue;
+                    }
+                };
                 let scope = Scope(peer.number());
                 let Err(cause) = self.netstack.handle_packet(scope, packet, now) else { continue };
                 if is_stray(cause) {
@@ -45,6 +57,7 @@ impl DataThread {
         // A packet that begins nothing must not leave a flow in the table for hours.
         strays.retain(|(peer, flow)| !self.flows.has(*peer, flow));
         self.over.append(&mut strays);
+        asked.into_iter().for_each(|(peer, from, question)| self.asked(peer, from, &question, now));
         Ok(())
     }
 

@@ -17,6 +17,7 @@ impl DataThread {
             refused_dials: self.refused_dials.clone(),
             refused_datagrams: refused.map(|(refusal, count)| (refusal.to_string(), count)).collect(),
             unsealed: datapath.counters().unsealed,
+            questions: self.questions,
             lost_datagrams: self.outgoing.0.lost(),
             offloads: self.outgoing.0.offloads().to_string(),
         }

@@ -15,8 +15,10 @@ use ztna_tunnel::PeerId;
 use super::flows::{Flows, Forwarded};
 use super::forward::Extent;
 use super::outgoing::Outgoing;
+use crate::asking::{Lookup, Pace};
 use crate::dial::DialRefusal;
 use crate::order::{Dial, Order, SiteSocket};
+use crate::status::Questions;
 
 /// What the data thread is made of.
 pub(crate) struct Parts {
@@ -29,6 +31,8 @@ pub(crate) struct Parts {
     pub(crate) told: mpsc::UnboundedSender<FromGateway>,
     /// Where flows are connected.
     pub(crate) dials: mpsc::Sender<Dial>,
+    /// Where names are asked for.
+    pub(crate) lookups: mpsc::Sender<Lookup>,
 }
 
 /// Owns tunnels, flow table, netstack and sockets, and waits for nothing but its poller.
@@ -40,6 +44,9 @@ pub(crate) struct DataThread {
     inbox: Inbox<Order>,
     told: mpsc::UnboundedSender<FromGateway>,
     pub(super) dials: mpsc::Sender<Dial>,
+    pub(super) lookups: mpsc::Sender<Lookup>,
+    pub(super) pace: Pace,
+    pub(super) questions: Questions,
     jumps: JumpWatch,
     pub(super) flows: Flows,
     /// Flows that are over: the table hears of it once their last packets are out.
@@ -54,7 +61,7 @@ pub(crate) struct DataThread {
 
 impl DataThread {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { gate, netstack, port, poller, inbox, told, dials } = parts;
+        let Parts { gate, netstack, port, poller, inbox, told, dials, lookups } = parts;
         Self {
             gate,
             netstack,
@@ -63,6 +70,9 @@ impl DataThread {
             inbox,
             told,
             dials,
+            lookups,
+            pace: Pace::default(),
+            questions: Questions::default(),
             jumps: JumpWatch::new(Clock.now(), Clock.wall()),
             flows: Flows::default(),
             over: Vec::new(),
@@ -121,6 +131,7 @@ impl DataThread {
             match order {
                 Order::Frame(frame) => self.gate.handle_frame(*frame, &mut self.outgoing),
                 Order::Dialled(stream, outcome) => self.dialled(stream, outcome, now),
+                Order::Answered { peer, from, lease, message } => self.answered(peer, from, lease, &message),
                 Order::Report(answer) => {
                     // Whoever asked may have gone.
                     let _ = answer.send(self.report());

@@ -33,6 +33,8 @@ pub(super) struct Device {
     gateway: Option<PeerId>,
     pub(super) events: VecDeque<(StreamId, Event)>,
     pub(super) notices: Vec<String>,
+    /// What the resolver inside the tunnel has said.
+    pub(super) answers: Vec<Vec<u8>>,
     /// Datagrams that have come, whatever they were.
     pub(super) heard: usize,
 }
@@ -61,6 +63,7 @@ impl Device {
             gateway: None,
             events: VecDeque::new(),
             notices: Vec::new(),
+            answers: Vec::new(),
             heard: 0,
         }
     }
@@ -133,6 +136,17 @@ impl Device {
             packet[length - 1] ^= 1;
             assert_eq!(self.path.seal(&packet[..length], &mut self.outgoing), Sealed::Sent);
         }
+    }
+
+    /// Sends these bytes to the resolver inside the tunnel, from one of this device's own addresses.
+    pub(super) fn ask(&mut self, like: IpAddr, message: &[u8]) {
+        let source = Endpoint::new(Inner::DEVICE.like(like), 40_053);
+        let destination = Endpoint::new(Inner::RESOLVER.like(like), Inner::RESOLVER_PORT);
+        let flow = Flow { protocol: Protocol::Udp, source, destination };
+        let mut packet = [0; 1_280];
+        let length = ztna_packet::datagram(flow, message, &mut packet).unwrap();
+        assert!(self.path.begin_batch(Clock.now()).is_empty());
+        self.path.seal_own(self.gateway.unwrap(), &packet[..length], &mut self.outgoing);
     }
 
     /// Whether the gateway answers at all: keys that it does not know hear nothing.
@@ -228,7 +242,8 @@ impl Device {
                     Opened::Notice { payload, .. } => {
                         self.notices.push(String::from_utf8(payload.to_vec()).unwrap());
                     }
-                    Opened::Denied { .. } | Opened::Nothing => {}
+                    Opened::Answer { payload, .. } => self.answers.push(payload.to_vec()),
+                    Opened::Query { .. } | Opened::Denied { .. } | Opened::Nothing => {}
                 }
             }
         }
