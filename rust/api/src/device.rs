@@ -125,7 +125,8 @@ pub struct Ask {
     pub avoid: Option<GatewayId>,
 }
 
-/// What a lease is asked for.
+/// What a lease is asked for. An address at one of several sites with the same plan is asked for by its name
+/// (`AddressName`).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wanted {
@@ -225,6 +226,9 @@ pub struct Facts {
 pub struct Resources {
     /// Where the stream is after this.
     pub position: Position,
+    /// Domain names under which everything is the organisation's: names below them are asked of nobody else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suffixes: Vec<DomainName>,
     /// The resources with today's answers.
     pub visible: Vec<Visible>,
 }
@@ -238,6 +242,9 @@ pub struct Changed {
     pub visible: Vec<Visible>,
     /// Resources that the device may no longer know of.
     pub gone: Vec<ResourceId>,
+    /// The organisation's domain names, if they are others than before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suffixes: Option<Vec<DomainName>>,
 }
 
 /// A lease is in place: the gateway has acknowledged it.

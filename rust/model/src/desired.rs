@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::decision::Decision;
 use crate::fact::FactKind;
 use crate::flow::{Ports, Protocol};
-use crate::id::{GatewayId, LeaseId, OrgId, ResourceId};
+use crate::id::{GatewayId, LeaseId, OrgId, ResourceId, SiteId};
 use crate::key::WgPublic;
 use crate::resource::{Address, Match};
 use crate::time::WallTime;
@@ -39,6 +39,9 @@ pub struct Visible {
     pub protocol: Protocol,
     /// On which ports.
     pub ports: Ports,
+    /// Where it lives, where names of addresses are to tell sites apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<SiteId>,
     /// Today's answer.
     pub decision: Decision,
 }

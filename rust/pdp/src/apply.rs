@@ -1,5 +1,5 @@
 use ztna_api::admin::{HoldTarget, Policy, Settings};
-use ztna_model::{DenyReason, SessionId};
+use ztna_model::{DenyReason, DomainName, SessionId};
 
 use crate::cedar::{Engine, Known, Rule};
 use crate::pdp::Pdp;
@@ -36,6 +36,11 @@ impl Pdp {
 
     pub(crate) fn settings(&self) -> Settings {
         self.rows.organisation.get(&One).map(|row| row.settings.clone()).unwrap_or_default()
+    }
+
+    /// Domain names under which everything is the organisation's.
+    pub(crate) fn suffixes(&self) -> &[DomainName] {
+        self.rows.organisation.get(&One).map_or(&[], |row| &row.settings.suffixes)
     }
 
     pub(crate) fn read_settings(&mut self) -> Result<(), String> {

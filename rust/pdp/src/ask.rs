@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use ztna_api::device::{Ask, Nonces, Refused, Wanted};
 use ztna_model::{
-    Address, Decision, DecisionId, DenyReason, Fix, GatewayId, Holder, Host, Lease, LeaseId, Limits, Match,
-    Resource, ResourceId, Rule, SessionId, Synthetic, Target, Visible, secs,
+    Address, AddressName, Decision, DecisionId, DenyReason, DomainName, Fix, GatewayId, Holder, Host, Lease,
+    LeaseId, Limits, Match, Resource, ResourceId, Rule, SessionId, Synthetic, Target, Visible, secs,
 };
 
 use crate::audit::{By, Draft, Event};
@@ -104,11 +104,10 @@ impl Pdp {
     /// What the lease would cover, if name and stand-ins are the session's to give.
     fn covers(&self, session: &Session, ask: &Ask, visible: &Visible) -> Result<Match, DenyReason> {
         let (name, synthetic) = match (&ask.wanted, &visible.address) {
-            (Wanted::Name { name, synthetic }, Address::Name(_)) => (name, synthetic),
+            // A prefix is found by a name that spells one of its addresses.
+            (Wanted::Name { name, synthetic }, Address::Name(_) | Address::Prefix(_)) => (name, synthetic),
             (Wanted::Address(_), Address::Prefix(cidr)) => return Ok(Match::Prefix(*cidr)),
-            (Wanted::Name { .. }, Address::Prefix(_)) | (Wanted::Address(_), Address::Name(_)) => {
-                return Err(DenyReason::NotFound);
-            }
+            (Wanted::Address(_), Address::Name(_)) => return Err(DenyReason::NotFound),
         };
         let covers = Match::Name { name: name.clone(), synthetic: *synthetic };
         let mut names = 0;
@@ -213,7 +212,7 @@ impl Pdp {
         covers: &Match,
         gateway: &GatewayId,
     ) -> Option<Lease> {
-        let (rule, target) = terms(resource, covers)?;
+        let (rule, target) = terms(resource, covers, self.suffixes())?;
         let tunnel = session.tunnel.clone()?;
         let settings = self.settings();
         Some(Lease {
@@ -270,7 +269,7 @@ impl Pdp {
 }
 
 /// What a lease to `resource` says, if `covers` is one of the ways in which it is addressed.
-pub(crate) fn terms(resource: &Resource, covers: &Match) -> Option<(Rule, Target)> {
+pub(crate) fn terms(resource: &Resource, covers: &Match, suffixes: &[DomainName]) -> Option<(Rule, Target)> {
     let host = match (&resource.address, covers) {
         (Address::Name(pattern), Match::Name { name, synthetic }) => {
             (pattern.matches(name) && synthetic.is_sound()).then(|| Host::Name(name.clone()))?
@@ -278,7 +277,12 @@ pub(crate) fn terms(resource: &Resource, covers: &Match) -> Option<(Rule, Target
         (Address::Prefix(ours), Match::Prefix(theirs)) => {
             (ours == theirs).then(|| Host::Address(ours.first()))?
         }
-        (Address::Name(_), Match::Prefix(_)) | (Address::Prefix(_), Match::Name { .. }) => return None,
+        (Address::Prefix(ours), Match::Name { name, synthetic }) => {
+            let spelled = AddressName::read(name, suffixes).filter(|at| at.site == resource.site)?;
+            (ours.contains(spelled.address) && synthetic.is_sound())
+                .then_some(Host::Address(spelled.address))?
+        }
+        (Address::Name(_), Match::Prefix(_)) => return None,
     };
     let rule = Rule {
         resource: resource.id.clone(),

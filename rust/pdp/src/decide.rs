@@ -153,7 +153,9 @@ impl Pdp {
     /// Whether the lease still says what would be granted today: a renewal may change nothing else.
     fn is_as_it_was(&self, lease: &Lease, session: &Session) -> bool {
         let Some(resource) = self.rows.resources.get(&lease.rule.resource) else { return false };
-        let Some(terms) = crate::ask::terms(resource, &lease.rule.covers) else { return false };
+        let Some(terms) = crate::ask::terms(resource, &lease.rule.covers, self.suffixes()) else {
+            return false;
+        };
         let ztna_model::Holder::Tunnel { wg_pub, .. } = &lease.holder;
         let gateway = self.rows.gateways.get(&lease.gw);
         session.tunnel.as_ref().is_some_and(|tunnel| tunnel.wg_pub == *wg_pub)

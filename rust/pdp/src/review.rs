@@ -82,12 +82,14 @@ impl Pdp {
         };
         let session = &session;
         let visible = self.visible_to(session);
-        let (changed, gone) = visible.since(&self.visible_set(&session.sid));
+        let before = self.visible_set(&session.sid);
+        let (changed, gone) = visible.since(&before);
+        let suffixes = (visible.suffixes() != before.suffixes()).then(|| visible.suffixes().to_vec());
         self.devices.set_visible(session.sid, visible);
         let Some(stream) = self.devices.told_stream(&session.sid) else { return };
-        if session.is_open() && !(changed.is_empty() && gone.is_empty()) {
+        if session.is_open() && !(changed.is_empty() && gone.is_empty() && suffixes.is_none()) {
             let position = self.next_position();
-            self.tell(stream, ToDevice::Changed(Changed { position, visible: changed, gone }));
+            self.tell(stream, ToDevice::Changed(Changed { position, visible: changed, gone, suffixes }));
         }
     }
 

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ztna_model::{
-    Address, Cidr, Decision, DomainName, NamePattern, Port, Protocol, ResourceId, SessionId, Visible,
+    Address, AddressName, Cidr, Decision, DomainName, NamePattern, Port, Protocol, ResourceId, SessionId,
+    Visible,
 };
 
 use crate::pdp::Pdp;
@@ -18,11 +19,12 @@ pub(crate) struct VisibleSet {
     names: BTreeMap<DomainName, Vec<ResourceId>>,
     patterns: Vec<(NamePattern, ResourceId)>,
     prefixes: Vec<(Cidr, ResourceId)>,
+    suffixes: Vec<DomainName>,
 }
 
 impl VisibleSet {
-    pub(crate) fn new(visible: impl IntoIterator<Item = Visible>) -> Self {
-        let mut set = Self::default();
+    pub(crate) fn new(visible: impl IntoIterator<Item = Visible>, suffixes: &[DomainName]) -> Self {
+        let mut set = Self { suffixes: suffixes.to_vec(), ..Self::default() };
         for one in visible {
             let id = one.resource.clone();
             match &one.address {
@@ -45,11 +47,24 @@ impl VisibleSet {
         self.all.values().cloned().collect()
     }
 
-    /// The resource that `name` means on this port; exact names come before patterns.
+    /// The organisation's domain names.
+    pub(crate) fn suffixes(&self) -> &[DomainName] {
+        &self.suffixes
+    }
+
+    /// The resource that `name` means on this port; exact names come first, then names of addresses, then patterns.
     pub(crate) fn by_name(&self, name: &DomainName, protocol: Protocol, port: Port) -> Option<&Visible> {
         let exact = self.names.get(name).into_iter().flatten();
+        let spelled = AddressName::read(name, &self.suffixes);
+        let lives = |id: &&ResourceId, at: &AddressName| {
+            self.all.get(*id).is_some_and(|visible| visible.site.as_ref() == Some(&at.site))
+        };
+        let spelling = spelled.iter().flat_map(|at| {
+            let matching = self.prefixes.iter().filter(|(cidr, _)| cidr.contains(at.address));
+            matching.map(|(_, id)| id).filter(move |id| lives(id, at))
+        });
         let matching = self.patterns.iter().filter(|(pattern, _)| pattern.matches(name)).map(|(_, id)| id);
-        self.first(exact.chain(matching), protocol, port)
+        self.first(exact.chain(spelling).chain(matching), protocol, port)
     }
 
     /// The resource that `address` belongs to on this port.
@@ -103,10 +118,11 @@ impl Pdp {
                 address: resource.address.clone(),
                 protocol: resource.protocol,
                 ports: resource.ports.clone(),
+                site: Some(resource.site.clone()),
                 decision,
             })
         });
-        VisibleSet::new(visible)
+        VisibleSet::new(visible, self.suffixes())
     }
 
     /// What the session may know of, as last computed.

@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use ztna_model::{
-    DeviceId, Fact, FactKind, GatewayId, GroupId, HoldId, PersonId, PolicyId, Pseudonym, ResourceId,
-    SessionId, SiteId, WallTime,
+    DeviceId, DomainName, Fact, FactKind, GatewayId, GroupId, HoldId, PersonId, PolicyId, Pseudonym,
+    ResourceId, SessionId, SiteId, WallTime,
 };
 
 use super::answer::Reach;
@@ -107,6 +107,9 @@ pub struct Settings {
     pub session_s: u64,
     /// How many leases a device may ask for in a second, on average; ten times as many at once.
     pub asks_per_second: u32,
+    /// Domain names under which everything is the organisation's: what is not granted there does not exist, and is asked
+    /// of no other resolver. At most 32.
+    pub suffixes: Vec<DomainName>,
     /// Minutes that the organisation's clock is ahead of UTC: what policies read as the time of day.
     pub utc_offset_minutes: i32,
     /// Which facts devices are asked for.
@@ -128,6 +131,7 @@ impl Default for Settings {
             idle_s: 12 * 3_600,
             session_s: 7 * 24 * 3_600,
             asks_per_second: 50,
+            suffixes: Vec::new(),
             utc_offset_minutes: 0,
             posture: FactKind::ALL.to_vec(),
             requirements: Map::new(),

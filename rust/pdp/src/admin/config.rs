@@ -170,6 +170,12 @@ impl Pdp {
         if !(-840..=840).contains(&settings.utc_offset_minutes) {
             return Err(invalid("`utc_offset_minutes` may be from -840 to 840"));
         }
+        if settings.suffixes.len() > MOST_SUFFIXES {
+            return Err(invalid(format!("`suffixes` may be {MOST_SUFFIXES} at most")));
+        }
+        if let Some(suffix) = settings.suffixes.iter().find(|suffix| !suffix.may_be_private()) {
+            return Err(invalid(format!("`suffixes`: `{suffix}` is not one organisation's alone")));
+        }
         requirements(&settings).map_err(|error| invalid(format!("`requirements`: {error}")))?;
         let mut change = self.administered("settings-put", "organisation", by);
         change.put(Organisation { incarnation: self.incarnation(), settings });
@@ -184,3 +190,6 @@ fn ours() -> [Cidr; 2] {
     let inner = std::net::Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0);
     [v4, Cidr::new(inner.into(), 48).unwrap_or(Cidr::host(Inner::DEVICE.v6.into()))]
 }
+
+/// The most domain names that are an organisation's.
+const MOST_SUFFIXES: usize = 32;

@@ -331,6 +331,14 @@ fn settings_out_of_their_ranges_are_refused() {
             Settings { requirements: serde_json::from_str(r#"{"teir": 1}"#).unwrap(), ..usual.clone() },
             "unknown field `teir`",
         ),
+        (Settings { suffixes: vec!["com".parse().unwrap()], ..usual.clone() }, "`com`"),
+        (
+            Settings {
+                suffixes: (0..33).map(|n| format!("n{n}.example").parse().unwrap()).collect(),
+                ..usual.clone()
+            },
+            "32 at most",
+        ),
     ];
     for (settings, why) in rows {
         let error = message(put(&mut bench, settings));

@@ -173,6 +173,32 @@ fn p6_1_a_prefix_is_leased_as_it_is() {
 }
 
 #[test]
+fn p6_5_an_address_is_leased_by_the_name_that_it_has_at_its_site() {
+    let (mut bench, mut gate) = Bench::new();
+    bench.settings(|settings| settings.suffixes = vec!["corp.example".parse().unwrap()]);
+    bench.admin(Op::ResourcePut { resource: resource("plc", "10.1.0.0/16") }).unwrap();
+    bench.policy("plc", r#"permit(principal, action, resource == Resource::"plc");"#);
+    let device = bench.ready("ana");
+    let grant = bench.granted(&device, &mut gate, "10-1-2-3.hq.corp.example");
+    let Match::Name { name, .. } = &grant.covers else { panic!("no name") };
+    assert_eq!(name.as_str(), "10-1-2-3.hq.corp.example");
+    assert_eq!(gate.leases[&grant.lease].target.to_string(), "10.1.2.3");
+    for name in [
+        "10-2-2-3.hq.corp.example",
+        "10-1-2-3.berlin.corp.example",
+        "10-1-2-3.hq.other.example",
+        "x.10-1-2-3.hq.corp.example",
+    ] {
+        assert_eq!(bench.refused(&device, name), Decision::denied(DenyReason::NotFound), "{name}");
+    }
+    // The name means nothing any more, and neither does the lease.
+    bench.settings(|settings| settings.suffixes.clear());
+    bench.renew_all(&mut gate);
+    bench.gate_answers(&mut gate);
+    assert!(gate.leases.is_empty());
+}
+
+#[test]
 fn p5_9_a_device_gives_a_lease_back() {
     let (mut bench, mut gate) = Bench::new();
     let (device, other) = (bench.ready("ana"), bench.ready("bo"));

@@ -166,10 +166,10 @@ impl Pdp {
             self.tell_facts(session);
         }
         let visible = self.visible_to(session);
-        let list = visible.list();
+        let (list, suffixes) = (visible.list(), visible.suffixes().to_vec());
         self.devices.set_visible(session.sid, visible);
         let position = self.next_position();
-        self.tell(stream, Resources { position, visible: list });
+        self.tell(stream, Resources { position, suffixes, visible: list });
         self.look_again_at(session.sid);
     }
 

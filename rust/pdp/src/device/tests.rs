@@ -37,6 +37,29 @@ fn p3_5_the_full_state_comes_first() {
 }
 
 #[test]
+fn p6_6_a_device_is_told_of_the_organisation_s_domain_names_and_of_changes_to_them() {
+    let (mut bench, _) = Bench::new();
+    let set = |bench: &mut Bench, suffix: &str| {
+        bench.settings(|settings| settings.suffixes = vec![suffix.parse().unwrap()]);
+    };
+    set(&mut bench, "corp.example");
+    let mut device = bench.device("ana");
+    bench.connect(&mut device);
+    let frames = bench.frames(device.stream);
+    let Some(ToDevice::Resources(Resources { suffixes, .. })) = frames.last() else { panic!("{frames:?}") };
+    assert_eq!(suffixes.iter().map(|suffix| suffix.as_str()).collect::<Vec<_>>(), ["corp.example"]);
+    set(&mut bench, "acme.example");
+    let frames = bench.frames(device.stream);
+    let changed = frames.iter().find_map(|frame| match frame {
+        ToDevice::Changed(changed) => changed.suffixes.clone(),
+        _ => None,
+    });
+    assert_eq!(changed, Some(vec!["acme.example".parse().unwrap()]));
+    bench.settings(|settings| settings.title = "Acme II".into());
+    assert!(!bench.frames(device.stream).iter().any(|frame| matches!(frame, ToDevice::Changed(_))));
+}
+
+#[test]
 fn p3_2_a_device_is_told_by_when_its_person_has_to_sign_in() {
     for (idp_seen_s, session_s, expected) in [(86_400, 7 * 86_400, 86_400), (86_400, 3_600, 3_600)] {
         let (mut bench, _) = Bench::new();
