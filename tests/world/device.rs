@@ -226,6 +226,8 @@ impl Device {
             Output::Dialled { dial, answer } => {
                 self.dialled.insert(dial, answer);
             }
+            // Nobody asks for names here, and the world's network is as it is.
+            Output::Answer { .. } | Output::Forward { .. } | Output::Silence { .. } | Output::Network(_) => {}
             Output::Save(_) | Output::Erase | Output::Changed => {}
         }
     }
@@ -290,6 +292,7 @@ impl Device {
             Plane::End { lease, reason } => {
                 let _ended = self.plane.as_mut().and_then(|plane| plane.table.end(lease, reason));
             }
+            Plane::Query { .. } => {}
             Plane::Clear(_) => self.plane = None,
         }
     }

@@ -396,6 +396,11 @@ impl Driver {
                         let _ = waiting.send(answer);
                     }
                 }
+                // Nobody asks for names here, and the machine's network stays as it is.
+                Output::Answer { .. }
+                | Output::Forward { .. }
+                | Output::Silence { .. }
+                | Output::Network(_) => {}
                 Output::Save(saved) => self.save(&saved),
                 Output::Erase => self.erase(),
                 Output::Changed => self.show(),

@@ -1,7 +1,7 @@
 use ztna_api::discovery::Discovery;
 use ztna_api::keyset::KeySet;
 use ztna_auth::{Possession, SignedIn, Tokens};
-use ztna_model::{LinkId, Random, RootHash, Secret};
+use ztna_model::{DomainName, LinkId, Random, RootHash, Secret};
 
 /// Who is signed in, and with what.
 #[derive(Debug)]
@@ -15,13 +15,25 @@ pub(crate) struct Account {
     pub(crate) links: Links,
     /// What people call the person; known from the first welcome on.
     pub(crate) person: Option<String>,
+    /// Domain names under which everything is the organisation's.
+    pub(crate) suffixes: Vec<DomainName>,
 }
 
 impl From<SignedIn> for Account {
     fn from(signed_in: SignedIn) -> Self {
         let SignedIn { tokens, possession, discovery, keys, root, provider_refresh } = signed_in;
         let links = Links::default();
-        Self { tokens, possession, discovery, keys, root, provider_refresh, links, person: None }
+        Self {
+            tokens,
+            possession,
+            discovery,
+            keys,
+            root,
+            provider_refresh,
+            links,
+            person: None,
+            suffixes: Vec::new(),
+        }
     }
 }
 

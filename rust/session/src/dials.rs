@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ztna_api::device::{Ask, Wanted};
-use ztna_model::{Decision, DenyReason, Endpoint, Host, Port, Protocol, Time, secs};
+use ztna_model::{Decision, DenyReason, DomainName, Endpoint, Host, Port, Protocol, Time, secs};
 use ztna_proxy::Verdict;
 
 use crate::output::{DialId, Output};
-use crate::resources::{covers, destination, wanted};
+use crate::resources::{covers, destination};
 use crate::session::{Dial, Session};
 use crate::state::{State, Through};
 use crate::stream::Stream;
@@ -73,7 +73,8 @@ impl Session {
         for number in answered {
             let Some(asked) = self.dials.asked.remove(&number) else { continue };
             for held in asked.held {
-                let answer = Ok(destination(&asked.wanted, held.dial.port));
+                let Dial { host, protocol, port, .. } = &held.dial;
+                let answer = Ok(destination(&asked.wanted, host, *protocol, *port));
                 self.push(Output::Dialled { dial: held.dial.id, answer });
             }
         }
@@ -164,16 +165,20 @@ impl Session {
 
     fn outcome_when_connected(&mut self, dial: &Dial) -> Outcome {
         // What is hidden and what does not exist are the same here: neither is in the list.
-        let Some(visible) = self.resources.meant(&dial.host, dial.protocol, dial.port) else {
+        let host = self.behind(&dial.host);
+        let meant = host
+            .as_ref()
+            .and_then(|host| self.resources.meant(host, dial.protocol, dial.port, self.suffixes()));
+        let (Some(host), Some(visible)) = (&host, meant) else {
             return Outcome::Refuse(Verdict::NOT_FOUND);
         };
         if let Some(verdict) = Verdict::refusal(visible.decision.clone()) {
             return Outcome::Refuse(verdict);
         }
-        match wanted(&dial.host, &mut self.book) {
+        match self.wanted_for(host) {
             Err(verdict) => Outcome::Refuse(verdict),
             Ok(wanted) if self.resources.grant(&wanted, dial.protocol, dial.port).is_some() => {
-                Outcome::Go(destination(&wanted, dial.port))
+                Outcome::Go(destination(&wanted, &dial.host, dial.protocol, dial.port))
             }
             Ok(wanted) if matches!(self.stream, Stream::Open(_)) => Outcome::Ask(wanted),
             Ok(_) => Outcome::Hold,
@@ -187,18 +192,41 @@ impl Session {
         if let Some(asked) = self.dials.asked.values_mut().find(same) {
             return asked.held.push(held);
         }
+        match self.send_ask(&wanted, protocol, port, now) {
+            Some(request) => {
+                self.dials.asked.insert(request, Asked { wanted, protocol, port, held: vec![held] });
+            }
+            None => self.dials.held.push(held),
+        }
+    }
+
+    /// Asks the broker for a lease, once the device key has shown itself; gives the request's number.
+    pub(crate) fn send_ask(
+        &mut self,
+        wanted: &Wanted,
+        protocol: Protocol,
+        port: Port,
+        now: Time,
+    ) -> Option<u64> {
         if !self.is_present(now) {
-            return self.dials.held.push(held);
+            return None;
         }
         self.dials.requests += 1;
         let request = self.dials.requests;
         let (carriers, avoid) = (self.carriers.clone(), self.avoid.take());
         let ask = Ask { request, wanted: wanted.clone(), protocol, port, carriers, avoid };
-        self.dials.asked.insert(request, Asked { wanted, protocol, port, held: vec![held] });
         if let Stream::Open(open) = &mut self.stream {
             open.expect_answer(now);
         }
         self.push(Output::Send(Box::new(ask.into())));
+        Some(request)
+    }
+
+    /// Whether a dial waits for a lease to the name.
+    pub(crate) fn is_dialled(&self, name: &DomainName) -> bool {
+        let is_meant =
+            |asked: &Asked| matches!(&asked.wanted, Wanted::Name { name: other, .. } if other == name);
+        self.dials.asked.values().any(is_meant)
     }
 }
 
@@ -206,6 +234,16 @@ impl Dial {
     /// A TCP connection that the local proxy was asked for.
     pub const fn tcp(id: DialId, host: Host, port: Port) -> Self {
         Self { id, host, protocol: Protocol::Tcp, port }
+    }
+
+    /// A flow of datagrams.
+    pub const fn udp(id: DialId, host: Host, port: Port) -> Self {
+        Self { id, host, protocol: Protocol::Udp, port }
+    }
+
+    /// Echoes, which have no port.
+    pub const fn echo(id: DialId, host: Host) -> Self {
+        Self { id, host, protocol: Protocol::IcmpEcho, port: Port::LOWEST }
     }
 }
 

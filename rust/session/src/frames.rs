@@ -53,6 +53,7 @@ impl Session {
             ToDevice::Waiting(waiting) => {
                 self.happen(Happened::KeptWaiting { code: waiting.code });
                 self.retry_dials();
+                self.retry_lookups();
             }
             ToDevice::Nonces(nonces) => {
                 if let Stream::Open(open) = &mut self.stream {
@@ -60,6 +61,7 @@ impl Session {
                 }
                 self.sign_statements(now);
                 self.retry_dials();
+                self.retry_lookups();
             }
             ToDevice::FactsPlease(please) => {
                 if let Stream::Open(open) = &mut self.stream {
@@ -72,13 +74,25 @@ impl Session {
                 self.judge();
                 self.push(Output::Changed);
             }
-            ToDevice::Resources(resources) => self.know_resources(resources.visible),
-            ToDevice::Changed(changed) => self.change_resources(changed.visible, changed.gone),
+            ToDevice::Resources(resources) => {
+                self.take_suffixes(resources.suffixes);
+                self.know_resources(resources.visible);
+            }
+            ToDevice::Changed(changed) => {
+                if let Some(suffixes) = changed.suffixes {
+                    self.take_suffixes(suffixes);
+                }
+                self.change_resources(changed.visible, changed.gone);
+            }
             ToDevice::Granted(granted) => {
                 self.allow(granted.grant.clone());
                 self.answer_covered(granted.request, &granted.grant);
+                self.look_up_under(granted.request, &granted.grant);
             }
-            ToDevice::Refused(refused) => self.refuse_asked(refused.request, refused.decision),
+            ToDevice::Refused(refused) => {
+                self.refuse_lookups(refused.request, &refused.decision);
+                self.refuse_asked(refused.request, refused.decision);
+            }
             ToDevice::Over(over) => self.disallow(over.lease, over.reason),
             ToDevice::IsYours(asked) => {
                 let mine = self.account.as_ref().is_some_and(|account| account.links.are(asked.next));

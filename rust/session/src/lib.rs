@@ -15,8 +15,9 @@ pub use state::{State, Through, Why};
 mod transitions; // the life of a client, in one `match`
 
 mod output; // what to do
-pub use output::{CallId, DialId, Output, Plane};
+pub use output::{CallId, DialId, Output, Plane, QueryId};
 pub use ztna_auth::{CallError, RedirectError, Request, Response};
+pub use ztna_names::Transport;
 pub use ztna_proxy::Verdict;
 
 pub use ztna_posture as posture; // what facts mean, and how they are mended
@@ -31,6 +32,11 @@ mod frames; // what the broker says
 mod dials; // what local applications ask for
 mod facts; // what the device says about itself
 mod resources; // what may be known of, and what is granted
+mod fate; // what becomes of a question about a name
+mod lookups; // questions about names that wait for somebody
+
+mod network; // where the tunnel begins
+pub use network::Network;
 
 mod snapshot; // all that can be shown
 pub use snapshot::Snapshot;

@@ -3,6 +3,7 @@ use ztna_auth::Request;
 use ztna_model::{Carrier, DenyReason, Endpoint, GatewayId, Grant, LeaseId, Secret, WallTime, WgPublic};
 use ztna_proxy::Verdict;
 
+use crate::network::Network;
 use crate::saved::Saved;
 
 /// What the driver is to do. It does these in order: what is saved is on disk before the next is done.
@@ -37,6 +38,25 @@ pub enum Output {
         /// Where to go through the tunnel, or why not.
         answer: Result<Endpoint, Verdict>,
     },
+    /// Answer a question about a name.
+    Answer {
+        /// Which.
+        query: QueryId,
+        /// The whole DNS message.
+        message: Vec<u8>,
+    },
+    /// Hand a question on to the system's resolvers as it came: it is about nothing of the organisation's.
+    Forward {
+        /// Which.
+        query: QueryId,
+    },
+    /// Answer nobody: what came was no question.
+    Silence {
+        /// What.
+        query: QueryId,
+    },
+    /// Let the machine's network be like this: all of it, whenever it changes.
+    Network(Box<Network>),
     /// Keep this on disk.
     Save(Box<Saved>),
     /// Remove what was kept.
@@ -68,6 +88,14 @@ pub enum Plane {
         /// Why.
         reason: DenyReason,
     },
+    /// Ask a gateway's resolver, inside its tunnel, by UDP. It answers about names alone that this device holds a lease
+    /// for at it, and about services said to run at them.
+    Query {
+        /// The gateway.
+        gateway: GatewayId,
+        /// The whole DNS message.
+        message: Vec<u8>,
+    },
     /// Nothing any more: all peers and rules go.
     Clear(DenyReason),
 }
@@ -82,3 +110,7 @@ pub struct CallId {
 /// A local application's wish to reach something, as the driver numbers it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DialId(pub u64);
+
+/// A question about a name, as the driver numbers it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct QueryId(pub u64);

@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use ztna_api::device::Wanted;
 use ztna_model::{
-    Address, DenyReason, Endpoint, GatewayId, Grant, Host, LeaseId, Port, Protocol, ResourceId, Visible,
+    Address, AddressName, DenyReason, DomainName, Endpoint, GatewayId, Grant, Host, LeaseId, Port, Protocol,
+    ResourceId, Synthetic, Visible,
 };
-use ztna_names::Book;
 use ztna_proxy::Verdict;
 
+use crate::fate::{Named, Open};
 use crate::output::{Output, Plane};
 use crate::session::Session;
 use crate::transitions::Happened;
@@ -18,22 +20,69 @@ pub(crate) struct Resources {
     pub(crate) grants: BTreeMap<LeaseId, Grant>,
     /// The full list has come since the stream was opened.
     pub(crate) known: bool,
+    /// Some list has come since rights were last forgotten.
+    pub(crate) told: bool,
 }
 
 impl Resources {
     /// The resource that an application means, if it may be known of: a granted one before others, the most exact first.
-    pub(crate) fn meant(&self, host: &Host, protocol: Protocol, port: Port) -> Option<&Visible> {
-        let fits = |visible: &&Visible| {
+    pub(crate) fn meant(
+        &self,
+        host: &Host,
+        protocol: Protocol,
+        port: Port,
+        suffixes: &[DomainName],
+    ) -> Option<&Visible> {
+        let serves = |visible: &&Visible| {
             visible.protocol == protocol
-                && visible.ports.contains(port.number())
-                && match (&visible.address, host) {
-                    (Address::Name(pattern), Host::Name(name)) => pattern.matches(name),
-                    (Address::Prefix(cidr), Host::Address(address)) => cidr.contains(*address),
-                    (Address::Name(_), Host::Address(_)) | (Address::Prefix(_), Host::Name(_)) => false,
-                }
+                && (protocol == Protocol::IcmpEcho || visible.ports.contains(port.number()))
         };
         let rank = |visible: &&Visible| (visible.decision.is_granted(), exactness(&visible.address));
-        self.visible.values().filter(fits).max_by_key(rank)
+        self.at(host, suffixes).into_iter().filter(serves).max_by_key(rank)
+    }
+
+    /// What a name means, on whichever ports, if it may be known of.
+    pub(crate) fn named(&self, name: &DomainName, suffixes: &[DomainName]) -> Option<Named> {
+        let all = self.at(&Host::Name(name.clone()), suffixes);
+        let is_exact = all.iter().any(|visible| exactness(&visible.address).0);
+        let granted = all.iter().filter(|visible| visible.decision.is_granted());
+        let granted = granted.max_by_key(|visible| exactness(&visible.address)).map(|visible| open(visible));
+        (!all.is_empty()).then_some(Named { is_exact, granted })
+    }
+
+    /// What an address means that is one of a resource's, on whichever ports: whether it may be known of, and what of it
+    /// is granted.
+    pub(crate) fn numbered(&self, address: IpAddr) -> Option<Option<Open>> {
+        let all = self.at(&Host::Address(address), &[]);
+        let granted = all.iter().filter(|visible| visible.decision.is_granted());
+        let granted = granted.max_by_key(|visible| exactness(&visible.address)).map(|visible| open(visible));
+        (!all.is_empty()).then_some(granted)
+    }
+
+    /// Whether some name that may be known of stands below `name`.
+    pub(crate) fn stand_below(&self, name: &DomainName) -> bool {
+        self.visible.values().any(|visible| match (&visible.address, &visible.site) {
+            (Address::Name(pattern), _) => pattern.base().is_within(name),
+            (Address::Prefix(_), Some(site)) => name.labels().next() == Some(site.as_str()),
+            (Address::Prefix(_), None) => false,
+        })
+    }
+
+    /// All that `host` may mean.
+    fn at(&self, host: &Host, suffixes: &[DomainName]) -> Vec<&Visible> {
+        let spelled = match host {
+            Host::Name(name) => AddressName::read(name, suffixes),
+            Host::Address(_) => None,
+        };
+        let fits = |visible: &&Visible| match (&visible.address, host) {
+            (Address::Name(pattern), Host::Name(name)) => pattern.matches(name),
+            (Address::Prefix(cidr), Host::Address(address)) => cidr.contains(*address),
+            (Address::Prefix(cidr), Host::Name(_)) => spelled
+                .as_ref()
+                .is_some_and(|at| visible.site.as_ref() == Some(&at.site) && cidr.contains(at.address)),
+            (Address::Name(_), Host::Address(_)) => false,
+        };
+        self.visible.values().filter(fits).collect()
     }
 
     /// A grant under which `wanted` can be reached right now.
@@ -60,31 +109,70 @@ pub(crate) fn covers(grant: &Grant, wanted: &Wanted, protocol: Protocol, port: P
         }
 }
 
-/// Where flows to `wanted` go inside the tunnel.
-pub(crate) fn destination(wanted: &Wanted, port: Port) -> Endpoint {
-    match wanted {
-        Wanted::Name { synthetic, .. } => Endpoint::new(synthetic.v4.into(), port.number()),
-        Wanted::Address(address) => Endpoint::new(*address, port.number()),
+/// Where a flow goes inside the tunnel: to the very address that was dialled, or to a name's IPv4 stand-in. Echo has no
+/// port.
+pub(crate) fn destination(wanted: &Wanted, dialled: &Host, protocol: Protocol, port: Port) -> Endpoint {
+    let address = match (wanted, dialled) {
+        (_, Host::Address(address)) | (Wanted::Address(address), Host::Name(_)) => *address,
+        (Wanted::Name { synthetic, .. }, Host::Name(_)) => synthetic.v4.into(),
+    };
+    match protocol {
+        Protocol::Tcp | Protocol::Udp => Endpoint::new(address, port.number()),
+        Protocol::IcmpEcho => Endpoint::new(address, 0),
     }
 }
 
-/// What to ask the broker for, to reach `host`.
-pub(crate) fn wanted(host: &Host, book: &mut Book) -> Result<Wanted, Verdict> {
-    match host {
-        Host::Address(address) => Ok(Wanted::Address(*address)),
-        Host::Name(name) => {
-            let synthetic = book.address(name).map_err(|_| Verdict::denied(DenyReason::LimitReached))?;
-            Ok(Wanted::Name { name: name.clone(), synthetic })
-        }
+fn open(visible: &Visible) -> Open {
+    let first = visible.ports.ranges().first().and_then(|range| Port::new(range.first()));
+    Open {
+        resource: visible.resource.clone(),
+        protocol: visible.protocol,
+        port: first.unwrap_or(Port::LOWEST),
     }
 }
 
 impl Session {
+    /// Domain names under which everything is the organisation's, while the tunnel is wanted.
+    pub(crate) fn suffixes(&self) -> &[DomainName] {
+        self.account.as_ref().filter(|_| self.wanted).map_or(&[], |account| &account.suffixes)
+    }
+
+    /// The address that stands in for a name that may be known of; none if the book is full.
+    pub(crate) fn stand_in(&mut self, name: &DomainName) -> Option<Synthetic> {
+        let address = self.book.address(name).ok()?;
+        if !self.is_exactly_known(name) {
+            self.note_loose(name);
+        }
+        Some(address)
+    }
+
+    /// Who is meant by an address that an application goes to: one that stands in for a name means the name.
+    pub(crate) fn behind(&self, host: &Host) -> Option<Host> {
+        match host {
+            Host::Address(address) if Synthetic::RANGES.iter().any(|range| range.contains(*address)) => {
+                self.book.name_of(*address).cloned().map(Host::Name)
+            }
+            Host::Address(_) | Host::Name(_) => Some(host.clone()),
+        }
+    }
+
+    /// What to ask the broker for, to reach `host`.
+    pub(crate) fn wanted_for(&mut self, host: &Host) -> Result<Wanted, Verdict> {
+        match host {
+            Host::Address(address) => Ok(Wanted::Address(*address)),
+            Host::Name(name) => {
+                let synthetic =
+                    self.stand_in(name).ok_or_else(|| Verdict::denied(DenyReason::LimitReached))?;
+                Ok(Wanted::Name { name: name.clone(), synthetic })
+            }
+        }
+    }
+
     /// The broker told all that may be known of.
     pub(crate) fn know_resources(&mut self, visible: Vec<Visible>) {
         self.resources.visible =
             visible.into_iter().map(|visible| (visible.resource.clone(), visible)).collect();
-        self.resources.known = true;
+        (self.resources.known, self.resources.told) = (true, true);
         self.follow_decisions();
     }
 
@@ -110,6 +198,7 @@ impl Session {
     pub(crate) fn disallow(&mut self, lease: LeaseId, reason: DenyReason) {
         if self.resources.grants.remove(&lease).is_some() {
             self.push(Output::Plane(Plane::End { lease, reason }));
+            self.cut_lookups(lease);
             self.push(Output::Changed);
         }
     }
@@ -137,6 +226,8 @@ impl Session {
     pub(crate) fn forget_rights(&mut self, reason: DenyReason) {
         self.resources = Resources::default();
         self.refuse_all_dials(reason);
+        self.fail_all_lookups();
+        self.follow_network();
     }
 
     /// Whether the person can reach something, as far as the state is concerned.
@@ -144,6 +235,7 @@ impl Session {
         if self.resources.known && !self.facts.graded.is_empty() {
             self.happen(Happened::Judged { all_denied: self.resources.nothing_granted() });
             self.retry_dials();
+            self.retry_lookups();
         }
     }
 
@@ -154,6 +246,7 @@ impl Session {
         for lease in leases {
             self.disallow(lease, DenyReason::Revoked);
         }
+        self.follow_network();
         self.judge();
         self.push(Output::Changed);
     }

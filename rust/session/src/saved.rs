@@ -6,7 +6,7 @@ use ztna_api::discovery::Discovery;
 use ztna_api::keyset::KeySet;
 use ztna_api::token::Admission;
 use ztna_auth::{Possession, Tokens};
-use ztna_model::{DeviceId, LinkId, RootHash, Secret, SessionId, Signer, Time};
+use ztna_model::{DeviceId, DomainName, LinkId, RootHash, Secret, SessionId, Signer, Time};
 
 use crate::account::{Account, Links};
 
@@ -30,6 +30,9 @@ struct Public {
     prev: Option<LinkId>,
     next: Option<LinkId>,
     person: Option<String>,
+    /// So that none of these names is asked of a stranger before the broker has been heard again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    suffixes: Vec<DomainName>,
 }
 
 /// Why what was kept cannot be read.
@@ -52,7 +55,8 @@ struct OnDisk<T> {
 
 impl Saved {
     pub(crate) fn of(account: &Account) -> Self {
-        let Account { tokens, discovery, keys, root, provider_refresh, links, person, .. } = account;
+        let Account { tokens, discovery, keys, root, provider_refresh, links, person, suffixes, .. } =
+            account;
         let open = Public {
             sid: tokens.sid,
             device: tokens.device,
@@ -63,6 +67,7 @@ impl Saved {
             prev: links.prev,
             next: links.next,
             person: person.clone(),
+            suffixes: suffixes.clone(),
         };
         Self { refresh: tokens.refresh.clone(), provider_refresh: provider_refresh.clone(), open }
     }
@@ -86,6 +91,7 @@ impl Saved {
             provider_refresh,
             links: Links { prev: open.prev, next: open.next },
             person: open.person,
+            suffixes: open.suffixes,
         }
     }
 

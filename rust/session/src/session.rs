@@ -15,6 +15,8 @@ use ztna_tunnel::wg_public;
 use crate::account::Account;
 use crate::dials::Dials;
 use crate::facts::Facts;
+use crate::lookups::Lookups;
+use crate::network::Network;
 use crate::output::{DialId, Output, Plane};
 use crate::resources::Resources;
 use crate::saved::Saved;
@@ -45,6 +47,9 @@ pub struct Session {
     pub(crate) facts: Facts,
     pub(crate) resources: Resources,
     pub(crate) dials: Dials,
+    pub(crate) lookups: Lookups,
+    /// What was last wished for.
+    pub(crate) network: Network,
     pub(crate) book: Book,
     pub(crate) carriers: Vec<Carrier>,
     pub(crate) avoid: Option<GatewayId>,
@@ -70,11 +75,11 @@ pub struct Profile {
 pub struct Dial {
     /// The driver's number for it.
     pub id: DialId,
-    /// Where to.
+    /// Where to. An address that stands in for a name means the name; the flow goes to the address.
     pub host: Host,
     /// What it speaks.
     pub protocol: Protocol,
-    /// On which port.
+    /// On which port. Echo has none: any will do.
     pub port: Port,
 }
 
@@ -113,6 +118,8 @@ impl Session {
             facts: Facts::default(),
             resources: Resources::default(),
             dials: Dials::default(),
+            lookups: Lookups::default(),
+            network: Network::default(),
             book: Book::new(book_secret),
             carriers: Vec::new(),
             avoid: None,
@@ -139,6 +146,7 @@ impl Session {
         }
         self.wanted = true;
         self.happen(Happened::ConnectAsked);
+        self.follow_network();
         self.open_stream(now);
     }
 
@@ -169,6 +177,7 @@ impl Session {
         self.pass_time_on_task(now);
         self.pass_time_on_stream(now);
         self.pass_time_on_dials(now);
+        self.pass_time_on_lookups(now);
         self.pass_time_on_facts(now);
         if self.key_wake().is_some_and(|at| now >= at) {
             self.state_tunnel_key(now);
@@ -192,6 +201,7 @@ impl Session {
             self.task_wake(),
             self.stream_wake(),
             self.dials_wake(),
+            self.lookups_wake(),
             self.facts_wake(),
             self.key_wake(),
             self.leases_over_at(),
@@ -228,6 +238,7 @@ impl Session {
             let secret = Secret::new(bytes);
             self.tunnel_key = Some(TunnelKey { public: wg_public(&secret), made: now });
             self.resources.grants.clear();
+            self.cut_all_lookups();
             self.push(Output::Plane(Plane::Key(secret)));
         }
         if let Some(key) = &self.tunnel_key {

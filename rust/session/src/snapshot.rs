@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 use ztna_api::device::Notice;
 use ztna_model::{DeviceId, Fact, Grant, OrgId, SessionId, Visible, WallTime};
 
+use crate::network::Network;
 use crate::session::Session;
 use crate::state::State;
 
@@ -33,6 +34,9 @@ pub struct Snapshot {
     pub facts_are_preview: bool,
     /// What the person was told of, oldest first.
     pub notices: Vec<Notice>,
+    /// What the machine's network is to be like: where the tunnel begins.
+    #[serde(default)]
+    pub network: Network,
 }
 
 impl Session {
@@ -54,6 +58,7 @@ impl Session {
             facts: facts.clone(),
             facts_are_preview,
             notices: self.notices.clone(),
+            network: self.network.clone(),
         }
     }
 }

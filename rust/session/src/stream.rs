@@ -230,6 +230,7 @@ impl Session {
         self.lost_at.get_or_insert(now);
         self.happen(Happened::StreamLost);
         self.reopen_asks();
+        self.reopen_lookups();
         self.try_later(now);
     }
 

@@ -19,6 +19,7 @@ impl DataThread {
             Plane::Peer { gateway, key, carriers } => self.know(gateway, key, carriers),
             Plane::Allow(grant) => self.allow(*grant),
             Plane::End { lease, reason } => self.end_lease(lease, reason),
+            Plane::Query { .. } => {}
             Plane::Clear(reason) => self.clear(reason),
         }
     }

@@ -13,9 +13,9 @@ use ztna_api::statement::{self, Body};
 use ztna_api::token::Admission;
 use ztna_auth::{Possession, Response, Tokens};
 use ztna_model::{
-    Address, Decision, DenyReason, DeviceId, Endpoint, Fix, Grant, Incarnation, LeaseId, LinkId, Match,
-    OrgId, Port, Protocol, Random, Secret, SessionId, Signer, Synthetic, Time, Visible, WallTime, WgPublic,
-    secs,
+    Address, Decision, DenyReason, DeviceId, DomainName, Endpoint, Fix, Grant, Incarnation, LeaseId, LinkId,
+    Match, OrgId, Port, Protocol, Random, Secret, SessionId, Signer, Synthetic, Time, Visible, WallTime,
+    WgPublic, secs,
 };
 use ztna_net::keys::P256Key;
 use ztna_posture::{Requirements, grade};
@@ -115,7 +115,7 @@ impl Desk {
     }
 
     pub(super) fn judge(&mut self, visible: Vec<Visible>) {
-        self.frame(Resources { position: position(), visible });
+        self.frame(Resources { position: position(), suffixes: vec![suffix()], visible });
         self.grade();
     }
 
@@ -233,6 +233,20 @@ impl Desk {
         self.outputs.extract_if(.., |output| which(output)).count() > 0
     }
 
+    /// What there is of such outputs; they are gone then.
+    pub(super) fn take<T>(&mut self, mut pick: impl FnMut(&Output) -> Option<T>) -> Vec<T> {
+        self.collect();
+        let mut picked = Vec::new();
+        self.outputs.retain(|output| match pick(output) {
+            Some(found) => {
+                picked.push(found);
+                false
+            }
+            None => true,
+        });
+        picked
+    }
+
     pub(super) fn drain(&mut self) -> Vec<Output> {
         while let Some(output) = self.session.poll() {
             self.outputs.push(output);
@@ -274,17 +288,30 @@ pub(super) fn denied(id: &str) -> Visible {
 }
 
 fn visible(id: &str, decision: Decision) -> Visible {
+    visible_at(id, Address::Name(format!("{id}.demo").parse().unwrap()), decision)
+}
+
+pub(super) fn visible_at(id: &str, address: Address, decision: Decision) -> Visible {
     Visible {
         resource: id.parse().unwrap(),
         title: id.into(),
-        address: Address::Name(format!("{id}.demo").parse().unwrap()),
+        address,
         protocol: Protocol::Tcp,
         ports: "80,443".parse().unwrap(),
+        site: Some("hq".parse().unwrap()),
         decision,
     }
 }
 
+pub(super) fn suffix() -> DomainName {
+    "corp.example".parse().unwrap()
+}
+
 pub(super) fn grant(id: &str, lease: u8, synthetic: &Synthetic) -> Grant {
+    grant_of(id, lease, &format!("{id}.demo"), synthetic)
+}
+
+pub(super) fn grant_of(id: &str, lease: u8, name: &str, synthetic: &Synthetic) -> Grant {
     Grant {
         lease: LeaseId([lease; 16]),
         resource: id.parse().unwrap(),
@@ -294,7 +321,7 @@ pub(super) fn grant(id: &str, lease: u8, synthetic: &Synthetic) -> Grant {
         carriers: vec![],
         protocol: Protocol::Tcp,
         ports: "80,443".parse().unwrap(),
-        covers: Match::Name { name: format!("{id}.demo").parse().unwrap(), synthetic: *synthetic },
+        covers: Match::Name { name: name.parse().unwrap(), synthetic: *synthetic },
     }
 }
 
@@ -328,6 +355,7 @@ fn account(device: Arc<P256Key>) -> Account {
         provider_refresh: Some(Secret::new("idp-refresh".into())),
         links: Links::default(),
         person: None,
+        suffixes: vec![],
     }
 }
 

@@ -1,6 +1,8 @@
 //! A session against a broker that says what it is told to.
 
 mod desk;
+mod names;
+mod networks;
 mod rights;
 
 use proptest::prelude::*;
@@ -91,12 +93,17 @@ fn a_decision_that_turns_ends_its_lease_here_before_any_gateway_has_to() {
     let mut desk = Desk::connected(vec![granted("wiki")]);
     desk.grant_wiki();
     let visible = vec![denied("wiki")];
-    desk.frame(Changed { position: position(2), visible, gone: vec![] });
+    desk.frame(Changed { position: position(2), visible, gone: vec![], suffixes: None });
     assert!(
         desk.took(|output| matches!(output, Output::Plane(Plane::End { reason: DenyReason::Revoked, .. })))
     );
     assert_eq!(desk.session.state().name(), "needs attention");
-    desk.frame(Changed { position: position(3), visible: vec![granted("wiki")], gone: vec![] });
+    desk.frame(Changed {
+        position: position(3),
+        visible: vec![granted("wiki")],
+        gone: vec![],
+        suffixes: None,
+    });
     assert_eq!(desk.session.state(), &State::Connected);
 }
 
@@ -451,7 +458,8 @@ proptest! {
                 Anything::Welcomed => desk.welcome(),
                 Anything::Judged(all) => {
                     let wiki = if all { denied("wiki") } else { granted("wiki") };
-                    desk.frame(Resources { position: position(5), visible: vec![wiki, denied("payroll")] });
+                    let visible = vec![wiki, denied("payroll")];
+                    desk.frame(Resources { position: position(5), suffixes: vec![], visible });
                     desk.grade();
                 }
                 Anything::Granted => {

@@ -39,7 +39,7 @@ fn p4_3_what_is_gone_is_as_if_it_had_never_been() {
     let mut desk = Desk::connected(vec![granted("wiki"), granted("blog")]);
     desk.grant_wiki();
     let gone = vec!["wiki".parse().unwrap()];
-    desk.frame(Changed { position: position(2), visible: vec![], gone });
+    desk.frame(Changed { position: position(2), visible: vec![], gone, suffixes: None });
     assert!(desk.took(|output| matches!(output, Output::Plane(Plane::End { .. }))));
     desk.dial(1, "wiki.demo", 80);
     assert_eq!(desk.dialled(1), Err(Verdict::NOT_FOUND));
