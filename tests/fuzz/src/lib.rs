@@ -11,6 +11,7 @@
 
 use ztna_model::Random;
 
+mod names;
 mod packets;
 mod segment;
 mod texts;
@@ -42,6 +43,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "netstack", corpus: &["segments", "netstack"], run: packets::netstack },
     Target { name: "datagrams", corpus: &["tunnel"], run: packets::datagrams },
     Target { name: "inside", corpus: &["packet"], run: packets::inside },
+    Target { name: "names", corpus: &["names"], run: names::messages },
     // Texts
     Target { name: "proxy", corpus: &["proxy"], run: texts::proxy },
     Target { name: "frames", corpus: &["api/frames"], run: texts::frames },
