@@ -55,6 +55,20 @@ pub fn reset_flow(
     write_reset(from.address, to.address, (from.port, to.port), sequence, acknowledgement, buffer)
 }
 
+/// Writes a bare acknowledgement of nothing, for the destination of `flow`: whatever connection it has there takes no
+/// notice but to answer with the numbers that it stands at (RFC 9293, section 3.10.7.4). [`reset`] of that answer ends
+/// it, which [`reset_flow`] cannot without those numbers.
+pub fn probe_flow(flow: Flow, buffer: &mut [u8]) -> Result<usize, ComposeError> {
+    if flow.protocol != Protocol::Tcp {
+        return Err(ComposeError::OtherProtocol);
+    }
+    let (from, to) = (flow.source, flow.destination);
+    let (source_port, destination_port) = (from.port, to.port);
+    let flags = TcpFlags::ACK;
+    let tcp = Tcp { source_port, destination_port, sequence: 0, acknowledgement: 0, flags, window: 0 };
+    compose(from.address, to.address, Transport::Tcp, &[&tcp.write()], buffer)
+}
+
 /// Answers a packet with *administratively prohibited*: ICMP type 3, code 13 (RFC 1812), or ICMPv6 type 1, code 1.
 pub fn prohibit(packet: &Packet<'_>, buffer: &mut [u8]) -> Result<usize, ComposeError> {
     let header = match packet.source() {
@@ -274,6 +288,18 @@ mod tests {
             let bytes = sample::error(flow, kind, [0; 4], &quoted);
             assert!(is_sound(&bytes));
             assert_eq!(answered(&bytes, refuse), Err(ComposeError::Unanswerable));
+        }
+    }
+
+    #[test]
+    fn a_probe_is_a_segment_that_changes_nothing() {
+        for flow in [flow_v4(Protocol::Tcp), flow_v6(Protocol::Tcp)] {
+            let mut buffer = [0xaa; 100];
+            let length = probe_flow(flow, &mut buffer).unwrap();
+            let tcp = tcp_of(&buffer[..length], flow);
+            assert_eq!((tcp.flags, tcp.sequence, tcp.acknowledgement), (TcpFlags::ACK, 0, 0));
+            let (udp, room) = (Flow { protocol: Protocol::Udp, ..flow }, &mut [0; 100]);
+            assert_eq!(probe_flow(udp, room), Err(ComposeError::OtherProtocol));
         }
     }
 

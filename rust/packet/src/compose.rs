@@ -4,6 +4,7 @@ use thiserror::Error;
 use ztna_model::{Flow, Protocol};
 
 use crate::checksum::{Sum, checksum};
+use crate::icmp::{ECHO, ECHO_REPLY, ECHO_REPLY_V6, ECHO_V6};
 use crate::transport::Transport;
 use crate::udp::Udp;
 
@@ -36,6 +37,26 @@ pub fn datagram(flow: Flow, payload: &[u8], buffer: &mut [u8]) -> Result<usize, 
     let udp = Udp { source_port: flow.source.port, destination_port: flow.destination.port };
     let parts = [&udp.write(length)[..], payload];
     compose(flow.source.address, flow.destination.address, Transport::Udp, &parts, buffer)
+}
+
+/// Writes an ICMP or ICMPv6 echo into `buffer`, and returns the packet's length: it asks if the identifier stands at the
+/// source of `flow`, and else it answers.
+pub fn echo(flow: Flow, sequence: u16, payload: &[u8], buffer: &mut [u8]) -> Result<usize, ComposeError> {
+    if flow.protocol != Protocol::IcmpEcho {
+        return Err(ComposeError::OtherProtocol);
+    }
+    let (source, destination) = (flow.source.address, flow.destination.address);
+    let asks = flow.source.port != 0;
+    let kind = match (source.is_ipv4(), asks) {
+        (true, true) => ECHO,
+        (true, false) => ECHO_REPLY,
+        (false, true) => ECHO_V6,
+        (false, false) => ECHO_REPLY_V6,
+    };
+    let [i0, i1] = if asks { flow.source.port } else { flow.destination.port }.to_be_bytes();
+    let [s0, s1] = sequence.to_be_bytes();
+    let header = [kind, 0, 0, 0, i0, i1, s0, s1];
+    compose(source, destination, Transport::icmp_of(source), &[&header, payload], buffer)
 }
 
 /// Writes an IP packet whose body is `parts`, a transport header with an open checksum first, and returns its length.
@@ -161,7 +182,7 @@ const DONT_FRAGMENT: u8 = 0x40;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::parse;
+    use crate::packet::{Content, parse};
     use crate::sample::{flow, flow_v4, flow_v6, is_sound};
 
     #[test]
@@ -189,6 +210,23 @@ mod tests {
             assert!(is_sound(packet.bytes()));
         }
         assert_eq!(datagram(flow_v4(Protocol::Udp), b"x", &mut [0; 28]), Err(ComposeError::NoRoom));
+    }
+
+    #[test]
+    fn echoes() {
+        for flow in [flow_v4(Protocol::IcmpEcho), flow_v6(Protocol::IcmpEcho)] {
+            for flow in [flow, flow.reversed()] {
+                let mut buffer = [0xaa; 100];
+                let length = echo(flow, 0x0102, b"ping", &mut buffer).unwrap();
+                let packet = parse(&buffer[..length]).unwrap();
+                assert_eq!((packet.flow(), packet.payload()), (Some(flow), &b"ping"[..]));
+                assert!(is_sound(packet.bytes()));
+                let Content::Echo(found) = packet.content() else { panic!("{packet:?}") };
+                assert_eq!(found.sequence, 0x0102);
+            }
+        }
+        let refused = echo(flow_v4(Protocol::Udp), 0, b"", &mut [0; 100]);
+        assert_eq!(refused, Err(ComposeError::OtherProtocol));
     }
 
     /// 0 would say that there is no checksum, which IPv6 forbids.

@@ -52,10 +52,10 @@ mod checksum; // sums, and their updates
 pub use checksum::{Sum, checksum};
 
 mod compose; // packets of our own
-pub use compose::{ComposeError, datagram};
+pub use compose::{ComposeError, datagram, echo};
 
 mod answer; // to those who may not pass
-pub use answer::{prohibit, refuse, reset, reset_flow, too_big};
+pub use answer::{probe_flow, prohibit, refuse, reset, reset_flow, too_big};
 
 mod rewrite; // to another flow
 pub use rewrite::{RewriteError, rewrite, rewrite_error};
