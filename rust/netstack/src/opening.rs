@@ -102,6 +102,11 @@ impl Netstack {
         self.flows.named(stream).map(|slot| (slot.scope, slot.flow()))
     }
 
+    /// Whether there is a flow whose packets arrive like this.
+    pub fn has_flow(&mut self, scope: Scope, arriving: &Flow) -> bool {
+        self.flows.find(scope, arriving).is_some()
+    }
+
     /// The flow as its packets will arrive, with a source port that makes it unlike any other.
     fn free_arriving(&mut self, scope: Scope, flow: Flow) -> Result<Flow, ConnectError> {
         if flow.source.port != 0 {
