@@ -18,6 +18,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// What people call this device.
     pub device_name: String,
+    /// The device that applications' packets come through.
+    pub tun: TunConfig,
     /// The local proxy.
     pub proxy: ProxyConfig,
     /// The socket that carries WireGuard.
@@ -26,6 +28,18 @@ pub struct Config {
     pub trust: TrustConfig,
     /// Where the device's facts come from.
     pub signals: SignalsConfig,
+}
+
+/// The device that applications' packets come through.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TunConfig {
+    /// Whether there is one; without it, applications use the local proxy.
+    pub enabled: bool,
+    /// Its name, 15 bytes at most; `%d` becomes the first free number.
+    pub name: String,
+    /// Whether the kernel may hand over packets uncut, where it can.
+    pub offload: bool,
 }
 
 /// The local proxy.
@@ -89,6 +103,7 @@ impl Default for Config {
             org: None,
             state_dir: default_state_dir(),
             device_name: host,
+            tun: TunConfig::default(),
             proxy: ProxyConfig::default(),
             udp: UdpConfig::default(),
             trust: TrustConfig::default(),
@@ -111,6 +126,12 @@ fn state_dir_of(is_root: bool, variable: impl Fn(&str) -> Option<PathBuf>) -> Pa
     };
     let parent = if is_root { None } else { own() };
     parent.unwrap_or_else(|| PathBuf::from("/var/lib")).join("openztna/connector")
+}
+
+impl Default for TunConfig {
+    fn default() -> Self {
+        Self { enabled: true, name: "openztna%d".into(), offload: true }
+    }
 }
 
 impl Default for ProxyConfig {

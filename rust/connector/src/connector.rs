@@ -1,32 +1,47 @@
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, watch};
 use tokio::task::JoinHandle;
+use ztna_datapath::tunnel::Tunnel;
 use ztna_model::{Endpoint, Protocol};
 use ztna_net::process::raise_descriptor_limit;
 use ztna_net::random::SystemRandom;
+use ztna_net::tun::{TunConfig, TunError, TunPort};
 use ztna_net::uds::{ListenError, LocalListener};
 use ztna_proxy::{Destination, Verdict};
-use ztna_session::{Dial, DialId};
+use ztna_session::Network;
 
-use crate::client::{self, Client};
-use crate::config::Config;
+use crate::client::{self, Client, Outside};
+use crate::config::{self, Config};
 use crate::keep::{Keep, KeepError};
 use crate::local::{Dialler, Local, LocalConfig, LocalError};
-use crate::plane::{Plane, PlaneConfig, PlaneError, PlaneHandle};
-use crate::status::{self, ProxyStatus, Status};
+use crate::network::Steward;
+use crate::plane::{Plane, PlaneConfig, PlaneError};
+use crate::status::{self, ProxyStatus, Sources, Status};
+use crate::system::{Places, System, SystemError};
 
 /// The whole connector, running: data thread, session, local proxy and status socket.
 pub struct Connector {
     /// The session's task.
     pub client: Client,
-    proxy: ProxyStatus,
-    plane: PlaneHandle,
+    sources: Sources,
     tasks: Vec<JoinHandle<()>>,
     /// Held by every question until it is answered.
     answering: Arc<RwLock<()>>,
+}
+
+/// How applications' packets come in, besides those of the local proxy.
+#[derive(Debug)]
+pub enum Door {
+    /// Not at all.
+    Proxy,
+    /// By a TUN device that is made for them.
+    Device,
+    /// By a TUN device that somebody else has made.
+    Descriptor(OwnedFd),
 }
 
 /// Why the connector cannot start.
@@ -38,6 +53,15 @@ pub enum StartError {
     /// The socket for commands: where another connector has it, two would share a session.
     #[error(transparent)]
     Socket(#[from] ListenError),
+    /// The TUN device.
+    #[error(transparent)]
+    Tun(#[from] TunError),
+    /// The descriptor that was given for one.
+    #[error("the descriptor is of no use as a TUN device: {0}")]
+    Descriptor(io::Error),
+    /// Routes and names.
+    #[error(transparent)]
+    System(#[from] SystemError),
     /// The data thread.
     #[error(transparent)]
     Plane(#[from] PlaneError),
@@ -50,27 +74,40 @@ pub enum StartError {
 }
 
 impl Connector {
-    /// Starts everything. The tunnel is off until somebody connects.
-    pub async fn start(config: &Config) -> Result<Self, StartError> {
+    /// Starts everything. The tunnel is off until somebody connects. `door` says how applications come in, besides
+    /// the local proxy.
+    pub async fn start(config: &Config, door: Door) -> Result<Self, StartError> {
         raise_descriptor_limit();
         // Two with one session would look like a clone of the device, and end it.
         let asked = LocalListener::bind(&Keep::open(&config.state_dir)?.socket())?;
-        let (plane, events) = Plane::start(PlaneConfig { bind: config.udp.bind, ..PlaneConfig::default() })?;
-        let client = Client::start(config, plane.clone(), events)?;
+        let tun = door.open(&config.tun)?;
+        let plane = PlaneConfig { bind: config.udp.bind, ..PlaneConfig::default() };
+        let device = tun.as_ref().and_then(TunPort::name).map(str::to_owned);
+        let (plane, events) = Plane::start(plane, tun)?;
+        let (network, wishes) = watch::channel(Network::default());
+        let (upstreams, resolvers) = watch::channel(Vec::new());
+        let (applied, shown) = watch::channel(None);
+        let system = match &device {
+            Some(device) => Some(System::open(device, &config.state_dir, &Places::default()).await?),
+            None => None,
+        };
+        let steward = Steward { system, device, wishes, applied, upstreams, plane: plane.clone() };
+        let outside = Outside { network, upstreams: resolvers };
+        let client = Client::start(config, plane.clone(), events, outside)?;
         let local = Local::bind(LocalConfig::at(config.proxy.listen), &mut SystemRandom::new()).await?;
         let proxy = ProxyStatus { address: local.address(), password: local.secret().expose().clone() };
-        let dialler = Doorman { client: client.clone(), dials: Arc::default() };
+        let dialler = Doorman { client: client.clone() };
         let served = local.serve(dialler, plane.clone());
         let answering = Arc::default();
-        let answered =
-            status::serve(asked, client.clone(), plane.clone(), proxy.clone(), Arc::clone(&answering));
-        let tasks = vec![tokio::spawn(served), tokio::spawn(answered)];
-        Ok(Self { client, proxy, plane, tasks, answering })
+        let sources = Sources { client: client.clone(), plane, proxy, system: shown };
+        let answered = status::serve(asked, sources.clone(), Arc::clone(&answering));
+        let tasks = vec![tokio::spawn(served), tokio::spawn(answered), tokio::spawn(steward.run())];
+        Ok(Self { client, sources, tasks, answering })
     }
 
     /// Where local applications connect, and with which password.
     pub const fn proxy(&self) -> &ProxyStatus {
-        &self.proxy
+        &self.sources.proxy
     }
 
     /// Returns when nothing is left to say: the organisation knows of a sign-out, as far as it can be told, and whoever
@@ -82,8 +119,24 @@ impl Connector {
 
     /// How it stands.
     pub async fn status(&self) -> Status {
-        let snapshot = self.client.snapshots().borrow().clone();
-        Status { snapshot, proxy: self.proxy.clone(), plane: self.plane.status().await }
+        self.sources.status().await
+    }
+}
+
+impl Door {
+    fn open(self, config: &config::TunConfig) -> Result<Option<TunPort>, StartError> {
+        match self {
+            Self::Proxy => Ok(None),
+            Self::Device => {
+                let wanted = TunConfig::device(Tunnel::DEFAULT_MTU);
+                let wanted = TunConfig { name: config.name.clone(), offload: config.offload, ..wanted };
+                Ok(Some(TunPort::create(&wanted)?))
+            }
+            Self::Descriptor(descriptor) => {
+                let port = TunPort::from_fd(descriptor, Tunnel::DEFAULT_MTU);
+                port.map(Some).map_err(StartError::Descriptor)
+            }
+        }
     }
 }
 
@@ -97,13 +150,10 @@ impl Drop for Connector {
 #[derive(Clone)]
 struct Doorman {
     client: Client,
-    dials: Arc<AtomicU64>,
 }
 
 impl Dialler for Doorman {
     async fn dial(&self, destination: &Destination) -> Result<Endpoint, Verdict> {
-        let id = DialId(self.dials.fetch_add(1, Ordering::Relaxed));
-        let (host, port) = (destination.host.clone(), destination.port);
-        self.client.dial(Dial { id, host, protocol: Protocol::Tcp, port }).await
+        self.client.dial(destination.host.clone(), Protocol::Tcp, destination.port).await
     }
 }

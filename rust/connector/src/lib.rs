@@ -12,7 +12,7 @@ pub mod config; // what an administrator sets
 pub mod keep; // what stays on this device
 
 mod connector; // everything together: start here
-pub use connector::{Connector, StartError};
+pub use connector::{Connector, Door, StartError};
 
 pub mod client; // the task that feeds the session
 mod http; // calls
@@ -20,6 +20,9 @@ mod stream; // the control stream
 mod redirect; // where the browser brings its answer
 mod grants; // whether a grant's gateway is the organisation's
 pub mod signals; // what this machine tells of itself
+
+pub mod system; // what this machine's network does for the tunnel
+mod network; // as the session wants it
 
 pub mod plane; // the data thread: tunnels, flows, applications' sockets
 pub mod local; // the loopback port that applications connect to

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, watch};
 use ztna_net::uds::{self, ConnectError, LocalListener};
 use ztna_session::Snapshot;
 
 use crate::client::Client;
 use crate::plane::{PlaneHandle, PlaneStatus};
+use crate::system::Applied;
 
 /// What the running connector can be asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -42,6 +43,27 @@ pub struct Status {
     pub proxy: ProxyStatus,
     /// The tunnels.
     pub plane: PlaneStatus,
+    /// How this machine's network leads into the tunnels, where applications' own packets go there.
+    #[serde(default)]
+    pub system: Option<Applied>,
+}
+
+/// Where all of it comes from.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    pub(crate) client: Client,
+    pub(crate) plane: PlaneHandle,
+    pub(crate) proxy: ProxyStatus,
+    pub(crate) system: watch::Receiver<Option<Applied>>,
+}
+
+impl Sources {
+    /// How it stands.
+    pub(crate) async fn status(&self) -> Status {
+        let snapshot = self.client.snapshots().borrow().clone();
+        let system = self.system.borrow().clone();
+        Status { snapshot, proxy: self.proxy.clone(), plane: self.plane.status().await, system }
+    }
 }
 
 /// Where local applications connect.
@@ -79,37 +101,27 @@ pub async fn ask(path: &Path, question: Question) -> Result<Status, AskError> {
 }
 
 /// Answers questions until the future is dropped. Each holds `answering` until it is answered.
-pub async fn serve(
-    listener: LocalListener,
-    client: Client,
-    plane: PlaneHandle,
-    proxy: ProxyStatus,
-    answering: Arc<RwLock<()>>,
-) {
+pub(crate) async fn serve(listener: LocalListener, sources: Sources, answering: Arc<RwLock<()>>) {
     loop {
         // Running out of descriptors passes; the next caller is served.
         let Ok((stream, _)) = listener.accept().await else { continue };
-        let (client, plane, proxy) = (client.clone(), plane.clone(), proxy.clone());
+        let sources = sources.clone();
         let held = Arc::clone(&answering).read_owned().await;
         tokio::spawn(async move {
             let _held = held;
-            if let Err(error) = answer(stream, &client, &plane, proxy).await {
+            if let Err(error) = answer(stream, &sources).await {
                 tracing::info!(%error, "a question about the status broke off");
             }
         });
     }
 }
 
-async fn answer(
-    stream: UnixStream,
-    client: &Client,
-    plane: &PlaneHandle,
-    proxy: ProxyStatus,
-) -> io::Result<()> {
+async fn answer(stream: UnixStream, sources: &Sources) -> io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut line = String::new();
     BufReader::new(read).take(LONGEST_QUESTION).read_line(&mut line).await?;
     let question = serde_json::from_str(&line)?;
+    let client = &sources.client;
     let mut snapshots = client.snapshots();
     snapshots.mark_unchanged();
     match question {
@@ -123,9 +135,7 @@ async fn answer(
             let _ = snapshots.changed().await;
         }
     }
-    let snapshot = snapshots.borrow().clone();
-    let status = Status { snapshot, proxy, plane: plane.status().await };
-    write.write_all(&serde_json::to_vec(&status)?).await?;
+    write.write_all(&serde_json::to_vec(&sources.status().await)?).await?;
     write.shutdown().await
 }
 

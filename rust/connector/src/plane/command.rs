@@ -1,15 +1,16 @@
 use std::fmt;
 
 use tokio::sync::oneshot;
-use ztna_model::Endpoint;
+use ztna_model::{DenyReason, Endpoint};
 use ztna_net::socket::Connection;
 use ztna_netstack::StreamId;
 use ztna_proxy::Upstream;
-use ztna_session::Plane;
+use ztna_session::{Plane, QueryId};
 
 use crate::plane::carriage::Carried;
 use crate::plane::handle::OpenError;
 use crate::plane::status::PlaneStatus;
+use crate::plane::wishes::Wish;
 
 /// What tasks ask of the data thread.
 pub(super) enum Command {
@@ -23,6 +24,10 @@ pub(super) enum Command {
     Carry(Box<Load>),
     /// Nobody wants that flow any more.
     Drop(StreamId),
+    /// What the session has decided on a wish.
+    Settle(Wish, Result<(), DenyReason>),
+    /// The answer to an application's question of names.
+    Answer(QueryId, Vec<u8>),
     /// The network changed: find out where this device is, and tell.
     NetworkChanged,
     /// Say how it stands.
@@ -53,6 +58,8 @@ impl fmt::Debug for Command {
             Self::Forget(_) => "Forget",
             Self::Carry(_) => "Carry",
             Self::Drop(_) => "Drop",
+            Self::Settle(..) => "Settle",
+            Self::Answer(..) => "Answer",
             Self::NetworkChanged => "NetworkChanged",
             Self::Status(_) => "Status",
         })

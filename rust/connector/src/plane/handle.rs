@@ -9,10 +9,12 @@ use ztna_net::inbox::{Post, PostError};
 use ztna_net::socket::Connection;
 use ztna_netstack::StreamId;
 use ztna_proxy::Upstream;
+use ztna_session::QueryId;
 
 use crate::plane::carriage::Carried;
 use crate::plane::command::{Command, Load, Ticket};
 use crate::plane::status::PlaneStatus;
+use crate::plane::wishes::Wish;
 
 /// How tasks reach the data thread.
 #[derive(Clone, Debug)]
@@ -66,6 +68,16 @@ impl PlaneHandle {
         leave.stay();
         let stream = opened?;
         Ok(PlaneStream { stream, leave: Leave::new(&self.post, Command::Drop(stream)) })
+    }
+
+    /// Says whether packets to what an application wished for may pass: those that wait go or are answered.
+    pub async fn settle(&self, wish: Wish, outcome: Result<(), DenyReason>) {
+        self.tell(Command::Settle(wish, outcome)).await;
+    }
+
+    /// Gives an application the answer to its question of names.
+    pub async fn answer(&self, query: QueryId, message: Vec<u8>) {
+        self.tell(Command::Answer(query, message)).await;
     }
 
     /// Tells the gateways where this device is, after its network changed, and the session where it can be reached.

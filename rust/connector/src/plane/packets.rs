@@ -2,7 +2,7 @@ use std::io;
 
 use ztna_datapath::{Opened, Sealed, flow_of};
 use ztna_model::{Carrier, Time};
-use ztna_netstack::{Output, Scope};
+use ztna_netstack::{Netstack, Output, Scope};
 
 use crate::plane::event::PlaneEvent;
 use crate::plane::notice::Notice;
@@ -11,30 +11,48 @@ use crate::plane::thread::{DataThread, tell};
 
 /// Packets and bytes, in and out.
 impl DataThread {
-    /// Opens datagrams, and hands what may pass to the flows.
+    /// Opens datagrams, and hands what may pass to the flows of the local proxy or to applications.
     pub(super) fn receive(&mut self) -> io::Result<()> {
         for _ in 0..BATCHES {
             if !self.fill()? {
                 break;
             }
             let Some(datapath) = &mut self.datapath else { continue };
-            for datagram in self.batch.datagrams() {
-                let from = Carrier::Udp(datagram.source);
-                match datapath.open(datagram.contents, from, &mut self.room, &mut Outlet(&mut self.port)) {
-                    Opened::Packet { packet, .. } => {
-                        // A packet that no flow wants is dropped here, as anywhere.
-                        let _ = self.netstack.handle_packet(SCOPE, packet, self.now);
-                    }
-                    Opened::Notice { peer, payload } => {
-                        let from = self.gateways.with_peer(peer).map(|(gateway, _)| gateway.clone());
-                        if let (Some(gateway), Ok(Notice { lease, reason })) = (from, Notice::read(payload)) {
-                            tell(&self.events, PlaneEvent::Notice { gateway, lease, reason });
+            let mut datagrams = self.batch.datagrams().peekable();
+            while datagrams.peek().is_some() {
+                let mut rooms = self.area.rooms();
+                let mut writer = self.tun.as_mut().map(|tun| tun.port.writer());
+                while let Some(datagram) = datagrams.next_if(|next| rooms.fits(next.contents.len()))
+                    && let Some(room) = rooms.room(datagram.contents.len())
+                {
+                    let from = Carrier::Udp(datagram.source);
+                    match datapath.open(datagram.contents, from, room, &mut Outlet(&mut self.port)) {
+                        Opened::Packet { packet, .. } => match &mut writer {
+                            Some(writer) if !is_streams(&mut self.netstack, packet) => writer.write(packet),
+                            // A packet that no flow wants is dropped here, as anywhere.
+                            Some(_) | None => _ = self.netstack.handle_packet(SCOPE, packet, self.now),
+                        },
+                        Opened::Notice { peer, payload } => {
+                            let from = self.gateways.with_peer(peer).map(|(gateway, _)| gateway.clone());
+                            if let (Some(gateway), Ok(Notice { lease, reason })) =
+                                (from, Notice::read(payload))
+                            {
+                                tell(&self.events, PlaneEvent::Notice { gateway, lease, reason });
+                            }
                         }
+                        Opened::Answer { peer, payload } => {
+                            let from = self.gateways.with_peer(peer).map(|(gateway, _)| gateway.clone());
+                            if let Some(gateway) = from {
+                                let message = payload.to_vec();
+                                tell(&self.events, PlaneEvent::SiteAnswer { gateway, message });
+                            }
+                        }
+                        // Nobody asks a device for names.
+                        Opened::Query { .. } | Opened::Denied { .. } | Opened::Nothing => {}
                     }
-                    Opened::Query { .. }
-                    | Opened::Answer { .. }
-                    | Opened::Denied { .. }
-                    | Opened::Nothing => {}
+                }
+                if let Some(writer) = writer {
+                    writer.finish();
                 }
             }
         }
@@ -129,6 +147,11 @@ impl DataThread {
             tracing::trace!(%cause, "datagrams were lost");
         }
     }
+}
+
+/// Whether a packet belongs to a flow of the local proxy, and not to an application's own.
+fn is_streams(netstack: &mut Netstack, packet: &[u8]) -> bool {
+    netstack.flows() > 0 && flow_of(packet).is_some_and(|flow| netstack.has_flow(SCOPE, &flow))
 }
 
 /// A client's flows are all its own.

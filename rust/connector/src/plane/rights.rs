@@ -1,14 +1,16 @@
+use ztna_datapath::packet::datagram;
 use ztna_datapath::policy::{Effect, Ended, InsertError, Rule, Scope, Table, Via};
 use ztna_datapath::tunnel::{PeerId, Role, Tunnel};
 use ztna_datapath::{Datapath, Side};
 use ztna_model::{
-    Carrier, DenyReason, GatewayId, Grant, LeaseId, Random as _, Rule as Terms, Secret, Time, WgPublic,
-    is_forbidden_target,
+    Carrier, DenyReason, Endpoint, Flow, GatewayId, Grant, Inner, LeaseId, Protocol, Random as _,
+    Rule as Terms, Secret, Time, WgPublic, is_forbidden_target,
 };
 use ztna_net::udp::Bind;
 use ztna_session::Plane;
 
 use crate::plane::gateways::{self, Gateway};
+use crate::plane::port::Outlet;
 use crate::plane::thread::DataThread;
 
 /// What the session allows, and takes back.
@@ -18,8 +20,8 @@ impl DataThread {
             Plane::Key(secret) => self.take_key(&secret),
             Plane::Peer { gateway, key, carriers } => self.know(gateway, key, carriers),
             Plane::Allow(grant) => self.allow(*grant),
+            Plane::Query { gateway, message } => self.ask_site(&gateway, &message),
             Plane::End { lease, reason } => self.end_lease(lease, reason),
-            Plane::Query { .. } => {}
             Plane::Clear(reason) => self.clear(reason),
         }
     }
@@ -32,6 +34,9 @@ impl DataThread {
         }
         for stream in self.streams.ids() {
             self.cut_stream(stream, reason);
+        }
+        if let Some(tun) = &mut self.tun {
+            tun.forget_wishes();
         }
         // The resets leave before the tunnels that they leave by are gone.
         self.send_all();
@@ -106,6 +111,23 @@ impl DataThread {
         if let Some(Err(cause)) = inserted {
             tracing::warn!(%lease, %cause, "a grant is of no use");
         }
+        if let Some(tun) = &mut self.tun {
+            tun.desk.wishes.reconsider();
+        }
+    }
+
+    /// Asks a gateway's resolver, inside its tunnel.
+    fn ask_site(&mut self, gateway: &GatewayId, message: &[u8]) {
+        let (Some(datapath), Some(gateway)) = (&mut self.datapath, self.gateways.get(gateway)) else {
+            return;
+        };
+        let end = |inner: Inner| Endpoint::new(inner.v4.into(), NAMES);
+        let (source, destination) = (end(Inner::DEVICE), end(Inner::RESOLVER));
+        let mut room = [0; LONGEST_QUESTION];
+        let written = datagram(Flow { protocol: Protocol::Udp, source, destination }, message, &mut room);
+        if let Some(packet) = written.ok().and_then(|length| room.get(..length)) {
+            datapath.seal_own(gateway.peer, packet, &mut Outlet(&mut self.port));
+        }
     }
 
     fn end_lease(&mut self, lease: LeaseId, reason: DenyReason) {
@@ -130,6 +152,8 @@ impl DataThread {
                 if let Some(stream) = self.streams.with_flow(flow) {
                     self.parting.insert(*flow, peer);
                     self.cut_stream(stream, ended.reason);
+                } else if let Some(tun) = &mut self.tun {
+                    tun.end(flow, ended.reason, self.now);
                 }
             }
         }
@@ -157,6 +181,11 @@ fn may_send_to(carrier: Carrier, own_machine: bool) -> bool {
     let is_host = !is_forbidden_target(address) || own_machine && address.is_loopback();
     is_host && to.port() != 0
 }
+
+/// Domain names (RFC 1035, 4.2).
+const NAMES: u16 = 53;
+/// A question with its headers.
+const LONGEST_QUESTION: usize = 1_280;
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,10 @@ pub struct PlaneStatus {
     pub offload: String,
     /// The gateways.
     pub peers: Vec<PeerStatus>,
-    /// Flows of local applications.
+    /// The TUN device, if there is one.
+    #[serde(default)]
+    pub tun: Option<TunStatus>,
+    /// Flows of the local proxy.
     pub streams: u64,
     /// Flows in the table: those of applications, and those that have just ended.
     pub flows: u64,
@@ -29,6 +32,23 @@ pub struct PlaneStatus {
     pub lost: u64,
     /// How often the thread woke.
     pub turns: u64,
+}
+
+/// The TUN device that applications' packets come through.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct TunStatus {
+    /// Its name, if this process has made it.
+    pub name: Option<String>,
+    /// How packets go through it, in words.
+    pub path: String,
+    /// The longest packet, in bytes.
+    pub mtu: u16,
+    /// Packets that it did not take.
+    pub lost: u64,
+    /// Packets that it gave, and nobody understands.
+    pub unreadable: u64,
+    /// What applications want to reach and nobody has decided on yet.
+    pub waiting: u64,
 }
 
 /// One gateway, as this device knows it.

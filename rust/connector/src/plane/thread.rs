@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::mpsc;
-use ztna_datapath::Datapath;
 use ztna_datapath::policy::Scope;
 use ztna_datapath::tunnel::PeerId;
+use ztna_datapath::{Area, Datapath};
 use ztna_model::{Carrier, DenyReason, Flow, Time, secs};
 use ztna_net::clock::Clock;
 use ztna_net::inbox::{Inbox, Post};
 use ztna_net::poll::Poller;
 use ztna_net::random::SystemRandom;
+use ztna_net::tun::TunPort;
 use ztna_net::udp::{Batch, BindError, UdpPort};
 use ztna_netstack::Netstack;
 
@@ -21,6 +22,7 @@ use crate::plane::event::PlaneEvent;
 use crate::plane::gateways::Gateways;
 use crate::plane::status::PlaneStatus;
 use crate::plane::streams::Streams;
+use crate::plane::tun::Tun;
 
 /// Everything that packets touch.
 pub(super) struct DataThread {
@@ -32,7 +34,9 @@ pub(super) struct DataThread {
     pub(super) port: UdpPort,
     pub(super) batch: Batch,
     /// Where datagrams are opened.
-    pub(super) room: Box<[u8]>,
+    pub(super) area: Area,
+    /// Applications' own packets, if they come here.
+    pub(super) tun: Option<Tun>,
     /// The tunnels and the table, once there is a key.
     pub(super) datapath: Option<Datapath>,
     pub(super) gateways: Gateways,
@@ -61,17 +65,23 @@ pub enum PlaneError {
 /// Starts the thread; it ends when the last sender is gone.
 pub(super) fn start(
     config: PlaneConfig,
+    tun: Option<TunPort>,
     events: mpsc::Sender<PlaneEvent>,
 ) -> Result<Post<Command>, PlaneError> {
     let mut port = UdpPort::bind(config.bind)?;
     let (mut poller, post, inbox) = Poller::new(Clock, INBOX)?;
     poller.add(&mut port)?;
+    if let Some(tun) = &tun {
+        poller.add_tun(tun)?;
+    }
     let mut random = SystemRandom::new();
+    let tun = tun.map(|tun| Tun::new(tun, &mut random));
     let thread = DataThread {
         netstack: Netstack::new(config.streams, &mut random),
         gateways: Gateways::new(config.patience),
         batch: Batch::new(),
-        room: vec![0; LONGEST_DATAGRAM].into(),
+        area: Area::new(),
+        tun,
         datapath: None,
         streams: Streams::default(),
         parting: BTreeMap::new(),
@@ -106,7 +116,8 @@ impl DataThread {
     /// then what leaves. Each step is bounded, and what is left over makes the next turn begin at once.
     fn turn(&mut self) -> io::Result<()> {
         let (slept, deadline) = (self.now, self.deadline());
-        self.now = self.poller.wait(&mut self.port, &self.inbox, deadline)?;
+        let tun = self.tun.as_mut().map(|tun| &mut tun.port);
+        self.now = self.poller.wait_with(&mut self.port, tun, &self.inbox, deadline)?;
         self.turns += 1;
         if deadline.is_some_and(|deadline| has_overslept(slept, deadline, self.now)) {
             self.gateways.woke(self.now);
@@ -114,8 +125,10 @@ impl DataThread {
         self.begin();
         self.obey();
         self.receive()?;
+        self.take_packets()?;
         self.note_ready();
         self.exchange();
+        self.hear_resolver();
         self.finish();
         Ok(())
     }
@@ -139,6 +152,8 @@ impl DataThread {
                 Command::Carry(load) => self.take(*load),
                 Command::Drop(stream) => self.drop_stream(stream),
                 Command::NetworkChanged => self.announce(),
+                Command::Settle(wish, outcome) => self.settle(&wish, outcome),
+                Command::Answer(query, message) => self.answer(query, &message),
                 // Who asked may have gone.
                 Command::Status(answer) => drop(answer.send(self.status())),
             }
@@ -153,9 +168,10 @@ impl DataThread {
         // What flows have to send waits for room.
         let netstack = if self.port.is_blocked() { None } else { self.netstack.next_wake() };
         let datapath = self.datapath.as_ref().and_then(Datapath::next_wake);
-        let needed = self.datapath.as_ref().filter(|_| self.streams.count() > 0);
+        let resolver = self.tun.as_mut().and_then(|tun| tun.desk.resolver.next_wake());
+        let needed = self.datapath.as_ref().filter(|_| self.streams.count() > 0 || self.tun.is_some());
         let doubt = needed.and_then(|datapath| self.gateways.next_doubt(datapath, self.now));
-        [netstack, datapath, doubt].into_iter().flatten().min()
+        [netstack, datapath, doubt, resolver].into_iter().flatten().min()
     }
 
     /// After the network has changed.
@@ -186,6 +202,7 @@ impl DataThread {
         PlaneStatus {
             address: Some(self.port.local_address()),
             offload: self.port.offloads().to_string(),
+            tun: self.tun.as_ref().map(Tun::status),
             streams: self.streams.count() as u64,
             buffered: self.netstack.buffered() as u64,
             lost: self.port.lost(),
@@ -210,8 +227,6 @@ fn has_overslept(slept: Time, deadline: Time, now: Time) -> bool {
 /// What tasks may have asked for and not got yet, and how much of it is done in one turn.
 const INBOX: usize = 4096;
 const COMMANDS: usize = 256;
-/// The longest that the kernel hands over.
-const LONGEST_DATAGRAM: usize = 1 << 16;
 /// More than a busy machine keeps a thread waiting.
 const OVERSLEPT: Duration = secs(3);
 

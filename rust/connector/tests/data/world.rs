@@ -105,7 +105,7 @@ impl World {
     }
 
     pub(crate) async fn with(config: PlaneConfig, local: impl FnOnce(SocketAddr) -> LocalConfig) -> Self {
-        let (plane, mut events) = Plane::start(config).unwrap();
+        let (plane, mut events) = Plane::start(config, None).unwrap();
         let Some(PlaneEvent::Carriers(carriers)) = events.recv().await else { panic!("no carriers") };
         assert!(matches!(carriers[..], [Carrier::Udp(at)] if at.ip().is_loopback()), "{carriers:?}");
         let gateway = Gateway::start("gw-1", [2; 32]);
