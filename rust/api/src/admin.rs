@@ -292,7 +292,7 @@ pub enum AdminError {
         id: String,
     },
     /// There is one already.
-    #[error("there is a {kind} `{id}` already")]
+    #[error("{kind} `{id}` is there already")]
     Exists {
         /// What kind of thing.
         kind: String,

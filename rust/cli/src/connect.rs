@@ -12,8 +12,9 @@ use ztna_connector::client::{self, SignInOptions};
 use ztna_connector::config::Config;
 use ztna_connector::keep::Keep;
 use ztna_connector::status::{AskError, Question, Status, ask};
-use ztna_connector::{Connector, Snapshot, StartError, State, Why};
+use ztna_connector::{Connector, Door, Snapshot, StartError, State, Why};
 use ztna_model::{OrgString, Secret, millis};
+use ztna_net::tun::inherited;
 use ztna_net::uds::ListenError;
 
 use crate::exit::{self, Exit};
@@ -48,6 +49,12 @@ pub(crate) struct ConnectArgs {
     /// A single-use token that admits this device
     #[arg(long, value_name = "TOKEN", env = "OPENZTNA_ENROLMENT_TOKEN", hide_env_values = true)]
     enrolment_token: Option<String>,
+    /// Reach applications by the local proxy alone: no TUN device, and no privilege needed
+    #[arg(long, conflicts_with = "tun_fd")]
+    proxy: bool,
+    /// Use the TUN device that was opened as this descriptor, instead of making one
+    #[arg(long, value_name = "NUMBER")]
+    tun_fd: Option<i32>,
     /// Print the documented default configuration and stop
     #[arg(long)]
     print_default_config: bool,
@@ -59,7 +66,7 @@ pub(crate) async fn connect(args: ConnectArgs, json: bool) -> Exit {
         print!("{}", Config::DOCUMENTED);
         return Exit::Done;
     }
-    let connector = match start(&args).await {
+    let connector = match start(&args, door).await {
         Ok(connector) => connector,
         Err(exit) => return exit,
     };
@@ -85,7 +92,7 @@ async fn stop_well(connector: &Connector, snapshots: &mut watch::Receiver<Snapsh
 
 /// Signs in, and leaves the session on the disk.
 pub(crate) async fn sign_in(args: ConnectArgs, json: bool) -> Exit {
-    let connector = match start(&args).await {
+    let connector = match start(&args, |_, _| Ok(Door::Proxy)).await {
         Ok(connector) => connector,
         Err(exit) => return exit,
     };
@@ -107,7 +114,7 @@ pub(crate) async fn sign_out(args: ConnectorArgs, json: bool) -> Exit {
         Ok(status) => show::state(&status.snapshot, json),
         // One that breaks off is about to be gone.
         Err(AskError::Connect(_) | AskError::Broken(_)) => {
-            let connector = match Connector::start(&config).await {
+            let connector = match Connector::start(&config, Door::Proxy).await {
                 Ok(connector) => connector,
                 Err(StartError::Client(client::StartError::NoOrganisation)) => {
                     eprintln!("Nobody is signed in.");
@@ -255,10 +262,26 @@ async fn follow(
     }
 }
 
-async fn start(args: &ConnectArgs) -> Result<Connector, Exit> {
+async fn start(
+    args: &ConnectArgs,
+    door: impl FnOnce(&ConnectArgs, &Config) -> Result<Door, Exit>,
+) -> Result<Connector, Exit> {
     let mut config = load(&args.connector)?;
     config.org = args.org.clone().or(config.org);
-    Connector::start(&config).await.map_err(|error| unstarted(&error))
+    let door = door(args, &config)?;
+    Connector::start(&config, door).await.map_err(|error| unstarted(&error))
+}
+
+/// How applications are to come in.
+fn door(args: &ConnectArgs, config: &Config) -> Result<Door, Exit> {
+    match args.tun_fd {
+        Some(number) => inherited(number).map(Door::Descriptor).map_err(|error| {
+            eprintln!("--tun-fd {number}: {error}");
+            Exit::Usage
+        }),
+        None if args.proxy || !config.tun.enabled => Ok(Door::Proxy),
+        None => Ok(Door::Device),
+    }
 }
 
 fn unstarted(error: &StartError) -> Exit {
@@ -274,7 +297,14 @@ fn unstarted(error: &StartError) -> Exit {
                 "{error}\n`listen` under [proxy], or OPENZTNA_CONNECTOR_PROXY__LISTEN, names another address; port 0 takes a free one"
             );
         }
-        StartError::Plane(_) | StartError::Client(_) | StartError::Socket(_) => eprintln!("{error}"),
+        StartError::Tun(_) | StartError::System(_) => {
+            eprintln!(
+                "{error}\nWithout it, applications that use the local proxy reach your work: openztna connect --proxy"
+            );
+        }
+        StartError::Plane(_) | StartError::Client(_) | StartError::Socket(_) | StartError::Descriptor(_) => {
+            eprintln!("{error}");
+        }
     }
     Exit::Failed
 }

@@ -12,6 +12,7 @@ mod stop; // when
 mod progress; // what is waited for
 mod logging; // what is logged, and how
 mod table; // rows in columns
+mod counted; // how many of something
 mod plain; // text from elsewhere, fit to be shown
 
 use std::process::ExitCode;

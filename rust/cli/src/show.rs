@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ztna_connector::plane::PeerStatus;
 use ztna_connector::status::{ProxyStatus, Status};
+use ztna_connector::system::{Applied, Clash, DnsPath};
 use ztna_connector::{Snapshot, State, posture};
 use ztna_model::{Address, Decision, DenyReason, Visible};
 use ztna_net::clock::Clock;
@@ -53,10 +54,44 @@ pub(crate) fn status(status: &Status, json: bool) {
     }
     status.plane.peers.iter().for_each(|peer| println!("{}", gateway(peer)));
     println!("datagrams: {}", status.plane.offload);
+    match (&status.plane.tun, &status.system) {
+        (None, _) => println!("applications: by the local proxy alone"),
+        (Some(tun), applied) => {
+            let name = tun.name.as_deref().unwrap_or("given by its descriptor");
+            println!("applications: by the TUN device {name}, {}", tun.path);
+            applied.iter().for_each(network);
+        }
+    }
     if io::stdout().is_terminal() {
         println!("proxy: {}", export(&status.proxy));
     } else {
         println!("proxy: {}", status.proxy.address);
+    }
+}
+
+/// What of this machine's network leads into the tunnel, and what does not and should.
+fn network(applied: &Applied) {
+    println!("names: {}", names(&applied.dns));
+    for Clash { granted, own, device } in &applied.clashes {
+        println!(
+            "{granted} is also this machine's own network {own} ({device}), which keeps it: use the application's name"
+        );
+    }
+    for prefix in &applied.refused {
+        println!("{prefix} does not go through the tunnel: no organisation can ask for that");
+    }
+    for bypass in &applied.bypasses {
+        println!("{bypass}. What helps: {}", bypass.remedy());
+    }
+}
+
+fn names(path: &DnsPath) -> String {
+    match path {
+        DnsPath::Idle => "none that anything stands behind".into(),
+        DnsPath::Resolved => "systemd-resolved asks the tunnel for your organisation's".into(),
+        DnsPath::Resolvconf => "all questions come here, by resolvconf; others' are handed on".into(),
+        DnsPath::ResolvConf => "all questions come here, by /etc/resolv.conf; others' are handed on".into(),
+        DnsPath::Failed { why } => format!("applications cannot find them: {why}. The local proxy can"),
     }
 }
 

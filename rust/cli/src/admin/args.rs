@@ -244,6 +244,9 @@ pub(crate) enum Resources {
         /// What the gateway dials instead: `name[:port]` or `address[:port]`
         #[arg(long)]
         target: Option<Target>,
+        /// Addresses by their names alone, such as 10-1-2-3.SITE.SUFFIX: another site may have the same
+        #[arg(long)]
+        by_name: bool,
         /// What people call it
         #[arg(long)]
         title: Option<String>,

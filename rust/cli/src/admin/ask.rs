@@ -168,10 +168,11 @@ impl Resources {
     fn into_op(self) -> Result<Op, CallError> {
         Ok(match self {
             Self::List => Op::Resources {},
-            Self::Put { id, address, site, ports, protocol, target, title } => {
+            Self::Put { id, address, site, ports, protocol, target, by_name, title } => {
                 let title = title.unwrap_or_else(|| id.to_string());
                 let address = read_address(&address)?;
-                Op::ResourcePut { resource: Resource { id, title, site, address, protocol, ports, target } }
+                let resource = Resource { id, title, site, address, protocol, ports, target, by_name };
+                Op::ResourcePut { resource }
             }
             Self::Remove { id } => Op::ResourceRemove { resource: id },
         })

@@ -8,6 +8,7 @@ use ztna_broker::admin::{Client, LocalAnswer, LocalOp};
 use ztna_model::OrgString;
 
 use super::{CallError, SocketArgs, own};
+use crate::counted::counted;
 use crate::exit::Exit;
 use crate::progress::awaited;
 
@@ -89,9 +90,12 @@ async fn answered(args: AuditArgs, json: bool) -> Result<Exit, CallError> {
         AuditCommand::Erase { text } => LocalOp::AuditErase { text },
         AuditCommand::Export { writer, to } => {
             let exported = export(&mut broker, writer, to.as_deref());
-            match to {
-                Some(_) => awaited("writing the log down", exported).await?,
-                None => exported.await?, // its lines show that it goes on
+            match &to {
+                Some(file) => {
+                    let rows = awaited("writing the log down", exported).await?;
+                    eprintln!("{} holds {}.", file.display(), counted(rows, "row", "rows"));
+                }
+                None => _ = exported.await?, // its lines show that it goes on
             }
             return Ok(Exit::Done);
         }
@@ -99,8 +103,8 @@ async fn answered(args: AuditArgs, json: bool) -> Result<Exit, CallError> {
     Ok(own::answer(&awaited(super::ANSWER, broker.ask_local(op)).await?, json))
 }
 
-/// Writes part after part, so that a log of any length passes.
-async fn export(broker: &mut Client, writer: Option<String>, to: Option<&Path>) -> Result<(), CallError> {
+/// Writes part after part, so that a log of any length passes, and tells how many rows there were.
+async fn export(broker: &mut Client, writer: Option<String>, to: Option<&Path>) -> Result<u64, CallError> {
     let name = to.map_or_else(|| "standard output".to_owned(), |to| to.display().to_string());
     let failed = |cause| CallError::File { path: name.clone(), cause };
     let mut new = OpenOptions::new();
@@ -109,7 +113,7 @@ async fn export(broker: &mut Client, writer: Option<String>, to: Option<&Path>) 
         Some(to) => Box::new(new.open(to).map_err(failed)?),
         None => Box::new(io::stdout()),
     });
-    let mut after = 0;
+    let (mut after, mut rows) = (0, 0);
     loop {
         let op = LocalOp::AuditExport { writer: writer.clone(), after };
         let LocalAnswer::Lines { lines, next } = broker.ask_local(op).await? else {
@@ -117,10 +121,11 @@ async fn export(broker: &mut Client, writer: Option<String>, to: Option<&Path>) 
         };
         for line in lines {
             writeln!(out, "{line}").map_err(failed)?;
+            rows += 1;
         }
         match next {
             Some(next) => after = next,
-            None => return out.flush().map_err(failed),
+            None => return out.flush().map(|()| rows).map_err(failed),
         }
     }
 }

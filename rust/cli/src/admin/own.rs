@@ -3,6 +3,7 @@ use ztna_broker::admin::{AccountShown, KeysShown, LocalAnswer};
 use ztna_model::Secret;
 
 use super::print::date;
+use crate::counted::counted;
 use crate::exit::Exit;
 use crate::table::Table;
 
@@ -22,13 +23,16 @@ fn in_words(answer: &LocalAnswer) {
         LocalAnswer::Accounts { accounts } => print_accounts(accounts),
         LocalAnswer::Account { account, password } => print_account(account, password.as_ref()),
         LocalAnswer::Verified { writer, length, head } => {
-            println!("The log of {writer} holds: {length} rows, none changed, none missing.");
+            let rows = counted(*length, "row", "rows");
+            println!("The log of {writer} holds: {rows}, none changed, none missing.");
             println!(
                 "Its signed end: keep this line in a file elsewhere, and give the file back with --witness:\n{head}"
             );
         }
         LocalAnswer::Lines { lines, .. } => lines.iter().for_each(|line| println!("{line}")),
-        LocalAnswer::Erased { rows } => println!("Erased in {rows} rows; the log still verifies."),
+        LocalAnswer::Erased { rows } => {
+            println!("Erased in {}; the log still verifies.", counted(*rows, "row", "rows"));
+        }
         LocalAnswer::BackedUp { bytes } => {
             println!("Copied: {bytes} bytes. Keep it with a copy of the broker's directory `keys`.");
         }

@@ -106,8 +106,12 @@ impl Stage {
         let began = Clock.now();
         let org = self.org.to_string();
         let config = self.path(&format!("{name}.toml"));
-        let mut process =
-            Process::start(name, &self.dir, &["connect", &org, "--config", &config, "--no-browser"]).await?;
+        let mut process = Process::start(
+            name,
+            &self.dir,
+            &["connect", &org, "--config", &config, "--no-browser", "--proxy"],
+        )
+        .await?;
         let (_, address) = process
             .says(secs(10), |line| {
                 Some(line.trim()).filter(|line| line.starts_with("https://")).map(str::to_owned)

@@ -20,6 +20,11 @@ mod curl; // somebody else's client at the local proxy
 #[cfg(test)]
 mod speed; // how many bytes pass, and how fast
 #[cfg(test)]
+#[path = "../../../../tests/netlab/lab/sandbox.rs"]
+mod sandbox; // a network of a test's own
+#[cfg(test)]
+mod device; // applications that know nothing of a proxy
+#[cfg(test)]
 mod chromium; // somebody else's browser at the sign-in page
 #[cfg(test)]
 mod ending; // told to stop, and started twice

@@ -25,6 +25,8 @@ pub(crate) struct World {
     pub(crate) log: &'static str,
     /// What has served: tokens that were good once.
     pub(crate) spent: Vec<String>,
+    /// How connectors let applications in.
+    pub(crate) door: &'static [&'static str],
 }
 
 /// A connector that runs.
@@ -46,7 +48,7 @@ impl World {
         let (broker, org) = start_broker(&dir, log).await;
         let gateway = Process::start(&["--version"]); // until there is one
         let (password, spent) = (String::new(), Vec::new());
-        let mut world = Self { dir, org, broker, gateway, password, log, spent };
+        let mut world = Self { dir, org, broker, gateway, password, log, spent, door: &["--proxy"] };
         world.furnish().await;
         world.enrol().await;
         world.start_gateway().await;
@@ -150,7 +152,7 @@ impl World {
     pub(crate) async fn ask_to_sign_in(&self) -> (Process, String) {
         let (org, config) = (self.org.to_string(), self.dir.text("ana.toml"));
         let args = ["--log", self.log, "connect", &org, "--config", &config, "--no-browser"];
-        let mut process = Process::start(&args);
+        let mut process = Process::start(&[&args, self.door].concat());
         let is_page =
             |line: &str| Some(line.trim()).filter(|line| line.starts_with("https://")).map(str::to_owned);
         let page = process.says(is_page).await;
@@ -174,7 +176,8 @@ impl World {
     /// Starts the connector, which must not ask for a sign-in.
     pub(crate) fn start_connector(&self) -> Process {
         let config = self.dir.text("ana.toml");
-        Process::start(&["--log", self.log, "connect", "--config", &config, "--no-sign-in"])
+        let args = ["--log", self.log, "connect", "--config", &config, "--no-sign-in"];
+        Process::start(&[&args, self.door].concat())
     }
 
     /// How the connector stands, as `openztna --json status` says.

@@ -29,7 +29,11 @@ impl Pdp {
         let members = self.rows.people.values().filter(|person| person.groups.contains(group)).count();
         let invited = self.rows.invitations.values().filter(|row| row.groups.contains(group)).count();
         if members + invited > 0 {
-            return Err(in_use(format!("{} people are in the group `{group}`", members + invited)));
+            let people = match members + invited {
+                1 => "one person is".to_owned(),
+                many => format!("{many} people are"),
+            };
+            return Err(in_use(format!("{people} in the group `{group}`")));
         }
         self.check_named(|known| known.groups.remove(group))?;
         let mut change = self.administered("group-remove", group, by);
@@ -70,17 +74,24 @@ impl Pdp {
         if resource.protocol == Protocol::IcmpEcho && resource.ports != Ports::all() {
             return Err(invalid("echo has no ports: write `*`"));
         }
-        let Address::Prefix(cidr) = &resource.address else { return Ok(()) };
+        let Address::Prefix(cidr) = &resource.address else {
+            let fits = !resource.by_name;
+            return fits.then_some(()).ok_or_else(|| invalid("only addresses have names at their sites"));
+        };
+        if resource.by_name && self.suffixes().is_empty() {
+            return Err(invalid("no address has a name before the setting `suffixes` says below what"));
+        }
         if ours().iter().any(|ours| ours.overlaps(cidr)) {
             return Err(invalid(format!("`{cidr}` overlaps the addresses that stand in for names")));
         }
         let clash = self.rows.resources.values().find(|other| {
             let Address::Prefix(theirs) = &other.address else { return false };
-            other.id != resource.id && other.site != resource.site && theirs.overlaps(cidr)
+            let both_by_name = other.by_name && resource.by_name;
+            other.id != resource.id && other.site != resource.site && theirs.overlaps(cidr) && !both_by_name
         });
         match clash {
             Some(other) => Err(invalid(format!(
-                "`{cidr}` overlaps the resource `{}` at the site `{}`: reach one of them by name",
+                "`{cidr}` overlaps the resource `{}` at the site `{}`: reach both by name",
                 other.id, other.site
             ))),
             None => Ok(()),

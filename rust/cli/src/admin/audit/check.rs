@@ -7,6 +7,7 @@ use ztna_model::{OrgString, PublicKey};
 use ztna_net::tls::{self, Alpn, Trust};
 
 use super::{CallError, read};
+use crate::counted::counted;
 use crate::exit::Exit;
 use crate::progress::awaited;
 
@@ -33,7 +34,8 @@ pub(super) async fn run(
     let log = Log { org: &org.org, writer, keys: &keys };
     match verify_export(&text, log, witness.as_deref()) {
         Ok(head) => {
-            println!("The log holds: {} rows, none changed, none missing.", head.length);
+            let rows = counted(head.length, "row", "rows");
+            println!("The log holds: {rows}, none changed, none missing.");
             Ok(Exit::Done)
         }
         Err(error) => {

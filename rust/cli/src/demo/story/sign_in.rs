@@ -76,7 +76,7 @@ fn facts(snapshot: &Snapshot, now: WallTime) -> String {
             shortened(source),
         ]);
     }
-    table.to_string()
+    table.fitted(MARGIN)
 }
 
 fn shortened(source: &str) -> String {
@@ -87,3 +87,5 @@ fn shortened(source: &str) -> String {
 }
 
 const LONGEST_SOURCE: usize = 36;
+/// How far the story is set in.
+const MARGIN: usize = 3;

@@ -270,7 +270,8 @@ async fn mallory(stage: &Stage) -> Result<Process, Trouble> {
     stage.copy_disk("ana", "mallory")?;
     write(&stage.dir.join("mallory.toml"), &stage.connector_config("mallory", "Ana's laptop"))?;
     let (org, config) = (stage.org.to_string(), stage.path("mallory.toml"));
-    Process::start("mallory", &stage.dir, &["connect", &org, "--config", &config, "--no-browser"]).await
+    Process::start("mallory", &stage.dir, &["connect", &org, "--config", &config, "--no-browser", "--proxy"])
+        .await
 }
 
 const SCANNED: usize = 60;
