@@ -32,6 +32,7 @@ mod counters; // what was dropped, and why
 pub use counters::Counters;
 
 // A datapath is made of these, so whoever drives one needs their words.
+pub use ztna_packet as packet;
 pub use ztna_policy as policy;
 pub use ztna_tunnel as tunnel;
 
