@@ -42,6 +42,9 @@ pub struct Visible {
     /// Where it lives, where names of addresses are to tell sites apart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<SiteId>,
+    /// Whether its addresses are reached by the names alone that they have at their site: none of them is routed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_name: bool,
     /// Today's answer.
     pub decision: Decision,
 }

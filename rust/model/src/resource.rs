@@ -29,6 +29,10 @@ pub struct Resource {
     /// What the gateway dials instead of what people dial; without it, the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// Whether its addresses are reached by the names alone that they have at their site ([`crate::AddressName`]): another
+    /// site may have the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_name: bool,
 }
 
 /// How people address a resource: by a name, a wildcard name, an address or a prefix.

@@ -275,7 +275,7 @@ pub(crate) fn terms(resource: &Resource, covers: &Match, suffixes: &[DomainName]
             (pattern.matches(name) && synthetic.is_sound()).then(|| Host::Name(name.clone()))?
         }
         (Address::Prefix(ours), Match::Prefix(theirs)) => {
-            (ours == theirs).then(|| Host::Address(ours.first()))?
+            (ours == theirs && !resource.by_name).then(|| Host::Address(ours.first()))?
         }
         (Address::Prefix(ours), Match::Name { name, synthetic }) => {
             let spelled = AddressName::read(name, suffixes).filter(|at| at.site == resource.site)?;

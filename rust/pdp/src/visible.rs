@@ -70,7 +70,8 @@ impl VisibleSet {
     /// The resource that `address` belongs to on this port.
     pub(crate) fn by_address(&self, address: IpAddr, protocol: Protocol, port: Port) -> Option<&Visible> {
         let matching = self.prefixes.iter().filter(|(cidr, _)| cidr.contains(address)).map(|(_, id)| id);
-        self.first(matching, protocol, port)
+        let by_number = |id: &&ResourceId| self.all.get(*id).is_some_and(|visible| !visible.by_name);
+        self.first(matching.filter(by_number), protocol, port)
     }
 
     /// The first that speaks the protocol on the port; among those, one that is granted.
@@ -119,6 +120,7 @@ impl Pdp {
                 protocol: resource.protocol,
                 ports: resource.ports.clone(),
                 site: Some(resource.site.clone()),
+                by_name: resource.by_name,
                 decision,
             })
         });

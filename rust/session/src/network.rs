@@ -51,8 +51,8 @@ impl Session {
         routes.extend([Cidr::host(Inner::RESOLVER.v4.into()), Cidr::host(Inner::RESOLVER.v6.into())]);
         let granted = self.resources.visible.values().filter(|visible| visible.decision.is_granted());
         routes.extend(granted.filter_map(|visible| match visible.address {
-            Address::Prefix(cidr) => Some(cidr).filter(may_be_routed),
-            Address::Name(_) => None,
+            Address::Prefix(cidr) if !visible.by_name => Some(cidr).filter(may_be_routed),
+            Address::Prefix(_) | Address::Name(_) => None,
         }));
         routes.sort();
         routes.dedup();

@@ -76,7 +76,7 @@ impl Resources {
         };
         let fits = |visible: &&Visible| match (&visible.address, host) {
             (Address::Name(pattern), Host::Name(name)) => pattern.matches(name),
-            (Address::Prefix(cidr), Host::Address(address)) => cidr.contains(*address),
+            (Address::Prefix(cidr), Host::Address(address)) => !visible.by_name && cidr.contains(*address),
             (Address::Prefix(cidr), Host::Name(_)) => spelled
                 .as_ref()
                 .is_some_and(|at| visible.site.as_ref() == Some(&at.site) && cidr.contains(at.address)),

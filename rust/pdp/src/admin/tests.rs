@@ -7,7 +7,8 @@ use ztna_api::admin::{
     Settings, Site, Verdict,
 };
 use ztna_model::{
-    Decision, DenyReason, DeviceId, FactKind, FactState, Fix, HoldId, PublicKey, Signer, minutes, secs,
+    Decision, DenyReason, DeviceId, FactKind, FactState, Fix, HoldId, PublicKey, Resource, Signer, minutes,
+    secs,
 };
 
 use crate::audit::{By, Event};
@@ -315,6 +316,25 @@ fn a_revoked_gateway_s_leases_end_and_its_stream_is_cut() {
     assert!(bench.is_closed(gate.stream));
     let Ok(Answer::Gateways { gateways }) = bench.admin(Op::Gateways {}) else { panic!("no gateways") };
     assert_eq!(gateways[0].state, GatewayState::Revoked);
+}
+
+#[test]
+fn p6_5_two_sites_may_have_the_same_plan_where_both_are_reached_by_name() {
+    let (mut bench, _) = Bench::new();
+    bench.admin(Op::SitePut { site: Site { id: "lab".parse().unwrap(), title: "Lab".into() } }).unwrap();
+    let put = |bench: &mut Bench, id: &str, site: &str, by_name| {
+        let site = site.parse().unwrap();
+        let resource = Resource { site, by_name, ..resource(id, "10.1.0.0/16") };
+        bench.admin(Op::ResourcePut { resource })
+    };
+    assert!(message(put(&mut bench, "plc", "hq", true)).contains("`suffixes`"));
+    bench.settings(|settings| settings.suffixes = vec!["corp.example".parse().unwrap()]);
+    put(&mut bench, "plc", "hq", true).unwrap();
+    assert!(message(put(&mut bench, "robot", "lab", false)).contains("overlaps the resource"));
+    put(&mut bench, "robot", "lab", true).unwrap();
+    assert!(message(put(&mut bench, "plc", "hq", false)).contains("overlaps the resource"));
+    let named = Resource { by_name: true, ..resource("wiki", "wiki.demo") };
+    assert!(message(bench.admin(Op::ResourcePut { resource: named })).contains("only addresses"));
 }
 
 #[test]

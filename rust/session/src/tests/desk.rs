@@ -299,6 +299,7 @@ pub(super) fn visible_at(id: &str, address: Address, decision: Decision) -> Visi
         protocol: Protocol::Tcp,
         ports: "80,443".parse().unwrap(),
         site: Some("hq".parse().unwrap()),
+        by_name: false,
         decision,
     }
 }

@@ -506,6 +506,26 @@ fn p6_5_an_address_at_a_site_has_a_name_and_goes_by_it() {
 }
 
 #[test]
+fn p6_5_two_sites_with_the_same_plan_are_told_apart_by_name() {
+    let mut twins = [prefix("plc", "10.1.0.0/16"), prefix("robot", "10.1.0.0/16")];
+    for (twin, site) in twins.iter_mut().zip(["hq", "lab"]) {
+        (twin.by_name, twin.site) = (true, Some(site.parse().unwrap()));
+    }
+    let mut desk = Desk::connected(twins.to_vec());
+    let names = ["10-1-2-3.hq.corp.example", "10-1-2-3.lab.corp.example"];
+    let addresses = names.map(|name| desk.address_of(name)[0].clone());
+    assert_ne!(addresses[0], addresses[1]);
+    for (name, address) in names.into_iter().zip(addresses) {
+        assert_eq!(desk.look_up(1, name, RecordType::A), Records(vec![address]));
+    }
+    desk.dial(1, "10.1.2.3", 80);
+    assert_eq!(desk.dialled(1), Err(Verdict::NOT_FOUND), "a number alone means neither");
+    assert_eq!(desk.look_up(2, "3.2.1.10.in-addr.arpa", RecordType::PTR), Forwarded);
+    let routed = desk.session.snapshot().network.routes;
+    assert!(!routed.contains(&"10.1.0.0/16".parse().unwrap()));
+}
+
+#[test]
 fn p6_6_who_has_an_address_at_a_site_is_asked_there_under_its_lease() {
     let mut desk = Desk::connected(vec![prefix("plc", "10.1.0.0/16")]);
     assert_eq!(desk.look_up(1, "3.2.1.10.in-addr.arpa", RecordType::PTR), Nothing);
