@@ -118,4 +118,53 @@ mod tests {
             assert_eq!(header.virtio(4)[..], [&[1, kind][..], &fields].concat());
         }
     }
+
+    /// Each row: a recorded burst, and how many packets it stands for or why it is refused.
+    #[test]
+    fn recorded_bursts() {
+        use crate::error::PacketError;
+
+        let rows: [(&str, Result<usize, BurstError>); 26] = [
+            ("tcp-three-segments", Ok(3)),
+            ("tcp-three-segments-ipv6", Ok(3)),
+            ("tcp-congestion-marks", Ok(3)),
+            ("tcp-one-byte-each", Ok(40)),
+            ("tcp-exact-multiple", Ok(3)),
+            ("tcp-shorter-than-size", Ok(1)),
+            ("tcp-open-checksum", Ok(1)),
+            ("tcp-whole", Ok(1)),
+            ("tcp-trailing-bytes", Ok(3)),
+            ("udp-three-datagrams", Ok(3)),
+            ("udp-three-datagrams-ipv6", Ok(3)),
+            ("udp-shorter-than-ip", Ok(2)),
+            ("tcp-behind-options-ipv6", Ok(3)),
+            ("tcp-size-0", Err(BurstError::NoSize)),
+            ("udp-size-0", Err(BurstError::NoSize)),
+            ("udp-fragments", Err(BurstError::UnknownOffload(3))),
+            ("unknown-offload", Err(BurstError::UnknownOffload(0x40))),
+            ("tcp-syn-to-be-cut", Err(BurstError::Uncuttable)),
+            ("tcp-urgent-to-be-cut", Err(BurstError::Uncuttable)),
+            ("echo-to-be-cut", Err(BurstError::Uncuttable)),
+            ("header-cut-short", Err(BurstError::NoHeader)),
+            ("nothing-behind-the-header", Err(BurstError::Unreadable(PacketError::Truncated))),
+            ("ip-length-past-end", Err(BurstError::Unreadable(PacketError::Truncated))),
+            ("udp-length-past-end", Err(BurstError::Unreadable(PacketError::LengthMismatch))),
+            ("tcp-header-past-end", Err(BurstError::Unreadable(PacketError::BadHeaderLength))),
+            ("long-headers-ipv6", Err(BurstError::LongHeader)),
+        ];
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/corpus/bursts");
+        assert_eq!(std::fs::read_dir(folder).unwrap().count(), rows.len());
+        for (name, expected) in rows {
+            let mut bytes = std::fs::read(format!("{folder}/{name}.bin")).unwrap();
+            let length = bytes.len();
+            let found = Burst::behind_virtio_header(&mut bytes, length).and_then(|mut burst| {
+                let mut pieces = burst.pieces()?;
+                while let Some(piece) = pieces.write_next() {
+                    assert!(parse(piece.bytes()).unwrap().checksums_hold() || name == "tcp-whole", "{name}");
+                }
+                Ok(pieces.count())
+            });
+            assert_eq!(found, expected, "{name}");
+        }
+    }
 }

@@ -40,6 +40,7 @@ pub struct Target {
 pub const TARGETS: &[Target] = &[
     // Packets and datagrams
     Target { name: "packet", corpus: &["packet", "netstack"], run: packets::packet },
+    Target { name: "bursts", corpus: &["bursts"], run: packets::bursts },
     Target { name: "netstack", corpus: &["segments", "netstack"], run: packets::netstack },
     Target { name: "datagrams", corpus: &["tunnel"], run: packets::datagrams },
     Target { name: "inside", corpus: &["packet"], run: packets::inside },

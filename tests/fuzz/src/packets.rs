@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 
 use ztna_model::{Carrier, Secret, Time, secs};
 use ztna_netstack::{Event, Limits, Netstack, Output, Scope, StreamId};
-use ztna_packet::{Segments, clamp_mss, parse, prohibit, refuse, rewrite, too_big};
+use ztna_packet::{Burst, Segments, clamp_mss, parse, prohibit, refuse, rewrite, too_big};
 use ztna_tunnel::{Decapsulated, Encapsulated, Role, Tunnel, wg_public};
 
 use crate::Chance;
@@ -39,6 +39,35 @@ pub(crate) fn packet(bytes: &[u8]) {
             assert!(parse(&room[..length]).is_ok(), "a segment is a packet");
         }
     }
+}
+
+/// What a TUN device reads, its own header first: it is refused, or cut into sound packets which are those that cutting it
+/// elsewhere makes, and together no longer than their headers allow.
+pub(crate) fn bursts(bytes: &[u8]) {
+    let mut room = bytes.to_vec();
+    let length = room.len();
+    let Ok(mut burst) = Burst::behind_virtio_header(&mut room, length) else { return };
+    let (whole, size) = (burst.bytes().to_vec(), burst.size());
+    let Ok(mut pieces) = burst.pieces() else { return };
+    let mut written = 0;
+    let packet = parse(&whole).expect("what is cut was a packet");
+    let mut segments = size.and_then(|size| Segments::of(&packet, size));
+    let mut elsewhere = vec![0; whole.len()];
+    while let Some(piece) = pieces.write_next() {
+        let read = parse(piece.bytes()).expect("a piece is a packet");
+        assert!(size.is_none() || read.checksums_hold(), "a piece's checksums hold");
+        assert!(
+            read.bytes().len() == piece.length && piece.length <= whole.len(),
+            "a piece says how long it is"
+        );
+        if let Some(segments) = &mut segments {
+            let length =
+                segments.write_next(&mut elsewhere).expect("room").expect("as many segments as pieces");
+            assert_eq!(piece.bytes(), &elsewhere[..length], "a piece is a segment");
+        }
+        written += 1;
+    }
+    assert_eq!(written, pieces.count(), "all pieces come");
 }
 
 /// Packets to a gateway's netstack, one behind the other, with the checksums and acknowledgements that they should have:
