@@ -21,6 +21,7 @@ mod streams; // two ends of many streams
 mod leases; // a broker's and a device's signatures
 
 mod groups; // what is measured: start here
+mod tunnels; // and what is measured between two network namespaces
 
 use crate::groups::{ALL, Group};
 use crate::machine::Machine;
@@ -28,7 +29,14 @@ use crate::measure::Outcome;
 use crate::report::Report;
 
 fn main() -> ExitCode {
-    match run(&env::args().skip(1).collect::<Vec<_>>()) {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let outcome = match words.split_first() {
+        Some((first, names)) if first == "tunnels" => tunnels::run(names),
+        // What `tunnels` starts.
+        Some((first, _)) if first == "end" => tunnels::run_end(),
+        Some(_) | None => run(&words),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!("{problem}");

@@ -2,6 +2,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 use ztna_model::{Date, WallTime};
 
 use crate::machine::{self, Machine};
@@ -29,10 +30,30 @@ pub(crate) fn write(begun: WallTime, machine: &Machine, rows: &[Row]) -> Outcome
         sample_ms: SAMPLE / 1_000_000,
         rows,
     };
+    keep(&format!("in-memory-{}.json", results.begun), &results)
+}
+
+/// Writes all rounds of tunnels, `seconds` for each load.
+pub(crate) fn write_tunnels(
+    begun: WallTime,
+    machine: &Machine,
+    seconds: u64,
+    rows: Value,
+) -> Outcome<PathBuf> {
+    let begun = stamp(begun);
+    let name = format!("tunnels-{begun}.json");
+    let load_at_end = machine::load();
+    keep(
+        &name,
+        &json!({"begun": begun, "machine": machine, "load_at_end": load_at_end, "seconds": seconds, "tunnels": rows}),
+    )
+}
+
+fn keep(name: &str, results: &impl Serialize) -> Outcome<PathBuf> {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/results"));
     fs::create_dir_all(&folder)?;
-    let path = folder.join(format!("in-memory-{}.json", results.begun));
-    fs::write(&path, serde_json::to_string_pretty(&results)? + "\n")?;
+    let path = folder.join(name);
+    fs::write(&path, serde_json::to_string_pretty(results)? + "\n")?;
     Ok(path)
 }
 
