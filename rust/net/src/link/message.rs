@@ -1,6 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -160,6 +160,8 @@ pub(super) fn address(device: DeviceIndex, address: IpAddr) -> AddressMessage {
     message.header.family = kernel(Family::of(address));
     message.header.prefix_len = Cidr::host(address).length();
     message.header.index = device.0;
+    // Nobody else is on this link, and routes may name the address from the start.
+    message.header.flags = AddressHeaderFlags::Nodad;
     message.attributes = vec![AddressAttribute::Address(address), AddressAttribute::Local(address)];
     message
 }
