@@ -1,11 +1,12 @@
-use thiserror::Error;
-use zbus::Connection;
-use zbus::OwnedVariant;
-use zbus::zvariant::DynamicType;
-use ztna_model::{DomainName, Inner};
-use ztna_net::link::DeviceIndex;
+use std::time::Duration;
 
 use serde::Serialize;
+use thiserror::Error;
+use tokio::time::timeout;
+use zbus::zvariant::DynamicType;
+use zbus::{Connection, Message, OwnedVariant};
+use ztna_model::{DomainName, Inner, secs};
+use ztna_net::link::DeviceIndex;
 
 /// systemd-resolved, asked over D-Bus (org.freedesktop.resolve1(5)) to send the organisation's names to the resolver
 /// inside the tunnel, and no others. It forgets by itself when the device is gone.
@@ -24,23 +25,28 @@ pub(super) enum ResolvedError {
     /// It said no.
     #[error("systemd-resolved refused: {0}")]
     Refused(zbus::Error),
+    /// It says nothing.
+    #[error("systemd-resolved does not answer")]
+    Silent,
 }
 
 impl Resolved {
     /// Finds it, without starting it. `bus` is the address of another bus than the system's.
     pub(super) async fn find(bus: Option<&str>, device: DeviceIndex) -> Result<Self, ResolvedError> {
-        let bus = match bus {
-            Some(address) => zbus::connection::Builder::address(address).build().await,
-            None => Connection::system().await,
+        let connected = async {
+            match bus {
+                Some(address) => zbus::connection::Builder::address(address).build().await,
+                None => Connection::system().await,
+            }
         };
-        let found = Self { bus: bus.map_err(absent)?, device };
+        let bus = timeout(PATIENCE, connected).await.map_err(|_| ResolvedError::Silent)?;
+        let found = Self { bus: bus.map_err(|_| ResolvedError::Absent)?, device };
         if found.is_there().await { Ok(found) } else { Err(ResolvedError::Absent) }
     }
 
     /// Whether it runs.
     pub(super) async fn is_there(&self) -> bool {
-        let owned =
-            self.bus.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "NameHasOwner", &NAME).await;
+        let owned = self.ask((BUS, BUS_PATH, BUS), "NameHasOwner", &NAME).await;
         owned.is_ok_and(|answer| answer.body().deserialize().unwrap_or(false))
     }
 
@@ -61,7 +67,7 @@ impl Resolved {
         let is_plain = self.set("SetLinkDNSOverTLS", &(self.index(), "no")).await.is_ok();
         self.set("SetLinkDNS", &(self.index(), resolver)).await?;
         self.set("SetLinkDomains", &(self.index(), names)).await?;
-        let _ = self.call("FlushCaches", &()).await; // what it knew, it may keep asking
+        let _ = self.set("FlushCaches", &()).await; // what it knew, it may keep asking
         Ok(is_plain || !self.is_strict().await)
     }
 
@@ -72,8 +78,7 @@ impl Resolved {
 
     /// Whether the machine asks over TLS alone.
     async fn is_strict(&self) -> bool {
-        let mode =
-            self.bus.call_method(Some(NAME), PATH, Some(PROPERTIES), "Get", &(MANAGER, "DNSOverTLS")).await;
+        let mode = self.ask((NAME, PATH, PROPERTIES), "Get", &(MANAGER, "DNSOverTLS")).await;
         let mode = mode.ok().and_then(|answer| answer.body().deserialize::<OwnedVariant>().ok());
         mode.and_then(|mode| String::try_from(mode).ok()).is_some_and(|mode| mode == "yes")
     }
@@ -83,17 +88,19 @@ impl Resolved {
     }
 
     async fn set(&self, method: &str, body: &(impl Serialize + DynamicType)) -> Result<(), ResolvedError> {
-        self.call(method, body).await
+        self.ask((NAME, PATH, MANAGER), method, body).await.map(drop)
     }
 
-    async fn call(&self, method: &str, body: &(impl Serialize + DynamicType)) -> Result<(), ResolvedError> {
-        let answer = self.bus.call_method(Some(NAME), PATH, Some(MANAGER), method, body).await;
-        answer.map(drop).map_err(ResolvedError::Refused)
+    /// Calls a method of (service, object, interface).
+    async fn ask(
+        &self,
+        (service, path, interface): (&str, &str, &str),
+        method: &str,
+        body: &(impl Serialize + DynamicType),
+    ) -> Result<Message, ResolvedError> {
+        let answer = self.bus.call_method(Some(service), path, Some(interface), method, body);
+        timeout(PATIENCE, answer).await.map_err(|_| ResolvedError::Silent)?.map_err(ResolvedError::Refused)
     }
-}
-
-fn absent(_: zbus::Error) -> ResolvedError {
-    ResolvedError::Absent
 }
 
 const NAME: &str = "org.freedesktop.resolve1";
@@ -101,5 +108,7 @@ const PATH: &str = "/org/freedesktop/resolve1";
 const MANAGER: &str = "org.freedesktop.resolve1.Manager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const BUS: &str = "org.freedesktop.DBus";
+const BUS_PATH: &str = "/org/freedesktop/DBus";
 const INET: i32 = 2;
 const ROUTING_ONLY: bool = true;
+const PATIENCE: Duration = secs(3);
