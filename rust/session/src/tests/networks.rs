@@ -118,7 +118,7 @@ fn f01_no_broker_takes_all_traffic_or_all_names() {
 }
 
 #[test]
-fn p6_6_names_stay_ours_while_the_broker_is_away_and_over_restarts() {
+fn p6_6_g06_names_stay_ours_while_the_broker_is_away_and_over_restarts() {
     let mut desk = Desk::connected(vec![at("crm", "crm.corp.example", Decision::Granted)]);
     desk.resources(&["corp.example"], vec![granted("wiki"), at("plc", "10.1.2.3", Decision::Granted)]);
     desk.drain();
