@@ -171,6 +171,7 @@ const ATTACKS: &[Row] = &[
         &[
             "e02_e03_a_name_that_stands_for_a_forbidden_address_is_not_reached",
             "p6_4_e02_the_address_that_was_checked_is_the_one_that_is_reached",
+            "e02_a_site_s_addresses_are_never_told",
         ],
     ),
     proven(
@@ -180,6 +181,7 @@ const ATTACKS: &[Row] = &[
             "e03_forms_that_carry_a_forbidden_address_are_forbidden",
             "e03_other_spellings_of_an_address_are_neither_name_nor_address",
             "e03_what_other_resolvers_would_read_as_an_address_is_no_name",
+            "e03_an_address_has_one_spelling",
         ],
     ),
     proven(
@@ -245,8 +247,10 @@ const ATTACKS: &[Row] = &[
             "p1_3_f01_an_organisation_that_is_not_the_one_asked_for_is_refused",
             "p7_f01_versions_below_the_minimum_are_refused",
             "f01_neither_side_goes_back_to_tls_1_2",
+            "f01_no_broker_takes_all_traffic_or_all_names",
+            "f01_nobody_has_a_public_top_to_himself",
         ],
-        &["post-quantum tunnel keys", "the TUN device's routes and resolver"],
+        &["post-quantum tunnel keys"],
     ),
     waits("f02", "a relay reads what it carries, or sends it elsewhere", &["relays"]),
     proven(
@@ -256,6 +260,7 @@ const ATTACKS: &[Row] = &[
             "p7_f03_what_is_read_and_what_is_refused",
             "f03_hostile_http_messages_cause_the_error_they_are_named_by",
             "f03_frames_that_end_a_stream",
+            "f03_any_bytes_get_an_answer_that_can_be_read_or_none",
         ],
     ),
     // On the device
@@ -291,7 +296,15 @@ const ATTACKS: &[Row] = &[
         "a hostile network hands out routes and addresses that lead around the tunnel",
         &["the TUN device"],
     ),
-    waits("g06", "names or IPv6 packets leave outside the tunnel", &["the TUN device", "the resolver"]),
+    partly(
+        "g06",
+        "names or IPv6 packets leave outside the tunnel",
+        &[
+            "g06_names_with_a_search_domain_behind_them_are_found_out",
+            "p6_6_g06_names_stay_ours_while_the_broker_is_away_and_over_restarts",
+        ],
+        &["the TUN device"],
+    ),
     // The service
     proven(
         "h01",

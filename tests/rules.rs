@@ -180,6 +180,8 @@ const RULES: &[Row] = &[
             "p4_3_hidden_and_absent_are_the_same_bytes",
             "p4_3_what_is_hidden_gets_the_bytes_of_what_does_not_exist",
             "p4_3_seeing_depends_on_person_and_group_alone",
+            "p4_3_what_is_hidden_and_what_does_not_exist_are_the_same_bytes",
+            "p4_3_what_is_visible_but_denied_has_an_address_and_a_flow_there_is_told_why",
         ],
     ),
     proven(
@@ -315,7 +317,7 @@ const RULES: &[Row] = &[
     partly(
         "6.1",
         "a resource is a name, a wildcard, an address or a prefix, with protocol and ports",
-        &["p6_1_a_prefix_is_leased_as_it_is"],
+        &["p6_1_a_prefix_is_leased_as_it_is", "p6_1_echo_and_datagrams_go_where_they_are_granted"],
         &["the TUN device"],
     ),
     proven(
@@ -325,6 +327,8 @@ const RULES: &[Row] = &[
             "p6_2_every_name_has_one_address_of_its_own",
             "p6_2_a_wildcard_takes_one_lease_for_each_name_label_by_label",
             "p6_2_a_session_has_at_most_256_names",
+            "p6_2_at_most_256_names_below_a_wildcard",
+            "p6_2_a_flow_to_a_stand_in_is_one_to_the_name_and_keeps_its_address",
         ],
     ),
     partly(
@@ -344,11 +348,35 @@ const RULES: &[Row] = &[
     ),
     partly(
         "6.5",
-        "prefixes that overlap between sites are refused; addresses are routed exactly",
-        &["p6_5_prefixes_that_overlap_between_sites_are_refused"],
-        &["the TUN device", "names for addresses"],
+        "prefixes that overlap between sites are refused, unless each is reached by name; addresses are routed exactly",
+        &[
+            "p6_5_prefixes_that_overlap_between_sites_are_refused",
+            "p6_5_two_sites_may_have_the_same_plan_where_both_are_reached_by_name",
+            "p6_5_two_sites_with_the_same_plan_are_told_apart_by_name",
+            "p6_5_every_address_at_a_site_has_a_name",
+            "p6_5_an_address_is_leased_by_the_name_that_it_has_at_its_site",
+            "p6_5_an_address_at_a_site_has_a_name_and_goes_by_it",
+            "p6_5_stand_ins_the_resolver_and_granted_addresses_are_routed_and_nothing_else",
+        ],
+        &["the TUN device"],
     ),
-    waits("6.6", "names are answered inside the tunnel", &["the resolver"]),
+    proven(
+        "6.6",
+        "exact names are answered here, others once the site has said that they are there; what a site says is sifted",
+        &[
+            "p6_6_exact_names_are_answered_here_and_nobody_is_asked",
+            "p6_6_under_a_wildcard_there_is_no_address_before_the_site_has_the_name",
+            "p6_6_a_name_that_the_site_does_not_have_leaves_nothing_behind",
+            "p6_6_records_come_from_the_site_under_a_lease_alone",
+            "p6_6_targets_neither_granted_nor_visible_are_dropped",
+            "p6_6_hints_that_lead_past_the_tunnel_are_removed",
+            "p6_6_what_a_site_said_is_forgotten_with_the_lease",
+            "p6_6_what_is_not_ours_goes_to_the_system_s_resolvers",
+            "p6_6_nobody_waits_for_longer_than_two_seconds",
+            "p6_6_the_room_to_wait_is_bounded",
+            "p6_6_every_question_is_answered_once_and_soon",
+        ],
+    ),
     partly(
         "6.7",
         "paths are opened to public addresses and those in reach alone, and by few datagrams",
