@@ -131,6 +131,10 @@ fn print_status(status: &Status) {
         Source::File { trouble: None, .. } => println!("  leases    from a file"),
         Source::File { trouble: Some(trouble), .. } => println!("  leases    from a file: {trouble}"),
     }
+    if let Some(trouble) = source.no_way() {
+        println!("  carriers  {trouble}");
+    }
+    println!("  forwards  {}", plane.forwarding);
     println!("  leases    {} of {} sessions", plane.leases, plane.sessions);
     println!("  flows     {} with {} KiB of buffers", plane.flows, plane.buffered / 1024);
     println!("  offloads  {}", plane.offloads);

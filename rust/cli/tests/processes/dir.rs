@@ -1,3 +1,6 @@
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,10 +10,15 @@ pub(crate) struct TempDir(PathBuf);
 impl TempDir {
     pub(crate) fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("openztna-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        ztna_net::fs::create_private_dir(&path).unwrap();
-        Self(path)
+        loop {
+            let name = format!("openztna-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let path = std::env::temp_dir().join(name);
+            // In sandboxes side by side, processes have the same numbers.
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Err(cause) if cause.kind() == ErrorKind::AlreadyExists => {}
+                created => return created.map(|()| Self(path)).unwrap(),
+            }
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

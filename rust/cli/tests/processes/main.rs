@@ -1,5 +1,9 @@
 //! Broker, gateway and connector as the OS processes that people run, set up by the command line alone.
 
+/// The program under test.
+#[cfg(test)]
+const OPENZTNA: &str = env!("CARGO_BIN_EXE_openztna");
+
 #[cfg(test)]
 mod dir; // a directory of one test's own
 #[cfg(test)]
@@ -20,6 +24,7 @@ mod curl; // somebody else's client at the local proxy
 #[cfg(test)]
 mod speed; // how many bytes pass, and how fast
 #[cfg(test)]
+#[expect(dead_code, reason = "what plays several parts in a sandbox is elsewhere")]
 #[path = "../../../../tests/netlab/lab/sandbox.rs"]
 mod sandbox; // a network of a test's own
 #[cfg(test)]

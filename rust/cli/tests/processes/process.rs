@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use ztna_model::secs;
 
 /// The program under test.
-pub(crate) const OPENZTNA: &str = env!("CARGO_BIN_EXE_openztna");
+pub(crate) use crate::OPENZTNA;
 
 /// The program as a process that stays. It is killed with this value, and ends by itself if the test is killed.
 pub(crate) struct Process {
@@ -44,8 +44,14 @@ pub(crate) async fn run(program: &str, args: &[&str], stdin: &str) -> Said {
 
 impl Process {
     pub(crate) fn start(args: &[&str]) -> Self {
-        let mut command = Command::new(OPENZTNA);
-        command.arg("--with-parent").args(args);
+        Self::start_by(&[], args)
+    }
+
+    /// The same, by the command `by`, which becomes the program: `ip netns exec NAME`.
+    pub(crate) fn start_by(by: &[&str], args: &[&str]) -> Self {
+        let whole = [by, &[OPENZTNA, "--with-parent"], args].concat();
+        let mut command = Command::new(whole[0]);
+        command.args(&whole[1..]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let (sender, lines) = mpsc::unbounded_channel();

@@ -1,7 +1,7 @@
 use std::io;
 
 use ztna_datapath::Sealed;
-use ztna_datapath::packet::{self, ComposeError, Packet, parse};
+use ztna_datapath::packet::{self, Burst, ComposeError, Packet, parse};
 use ztna_model::{DenyReason, Flow, Inner, Protocol, Time};
 use ztna_net::random::SystemRandom;
 use ztna_net::tun::{TunBuffer, TunPort};
@@ -86,6 +86,24 @@ impl Tun {
     }
 }
 
+impl Desk {
+    /// Keeps the packets that `burst` stands for while the session decides, or answers them. Whether the session is to be
+    /// asked.
+    fn hold(&mut self, wish: Wish, burst: &mut Burst<'_>, port: &mut TunPort, now: Time) -> bool {
+        let mut asks = false;
+        let Ok(mut pieces) = burst.pieces() else { return false };
+        // Pieces are whole packets: what the kernel left to be worked out is worked out in them.
+        while let Some(piece) = pieces.write_next() {
+            match self.wishes.hold(wish, piece.bytes(), now) {
+                Held::Asks => asks = true,
+                Held::Waits | Held::Lost => {}
+                Held::Refused(_) => answer(port, piece.bytes(), packet::refuse),
+            }
+        }
+        asks
+    }
+}
+
 /// Applications' own packets, out and in.
 impl DataThread {
     /// Judges and seals what applications have sent, as long as there is room for it: what waits behind that stays in
@@ -118,16 +136,12 @@ impl DataThread {
             match sealed {
                 Sealed::Sent => {}
                 Sealed::Ask(_) | Sealed::Denied(DenyReason::NoRule) => {
-                    let (wish, packet) = (Wish::of(&flow), burst.bytes());
-                    match desk.wishes.hold(wish, packet, self.now) {
-                        Held::Asks => {
-                            if self.events.try_send(PlaneEvent::Wanted(wish)).is_err() {
-                                // A session that is so far behind is asked again with the next packet.
-                                desk.wishes.grant(&wish, self.now);
-                            }
-                        }
-                        Held::Waits | Held::Lost => {}
-                        Held::Refused(_) => answer(port, packet, packet::refuse),
+                    let wish = Wish::of(&flow);
+                    if desk.hold(wish, &mut burst, port, self.now)
+                        && self.events.try_send(PlaneEvent::Wanted(wish)).is_err()
+                    {
+                        // A session that is so far behind is asked again with the next packet.
+                        desk.wishes.grant(&wish, self.now);
                     }
                 }
                 Sealed::Denied(_) => answer(port, burst.bytes(), packet::refuse),
