@@ -20,7 +20,7 @@ fn every_answer(question: &Question) -> Vec<Vec<u8>> {
     answers.into_iter().chain(question.refusal()).collect()
 }
 
-fn check(bytes: &[u8], transport: Transport) -> Result<(), TestCaseError> {
+pub(super) fn keeps_its_promises(bytes: &[u8], transport: Transport) -> Result<(), TestCaseError> {
     match read(bytes, transport) {
         Read::Silence => prop_assert!(bytes.len() < 12 || bytes[2] & 0x80 != 0, "a query is answered"),
         Read::Answer(answer) => {
@@ -46,8 +46,8 @@ fn check(bytes: &[u8], transport: Transport) -> Result<(), TestCaseError> {
 proptest! {
     #[test]
     fn f03_any_bytes_get_an_answer_that_can_be_read_or_none(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-        check(&bytes, Transport::Udp)?;
-        check(&bytes, Transport::Tcp)?;
+        keeps_its_promises(&bytes, Transport::Udp)?;
+        keeps_its_promises(&bytes, Transport::Tcp)?;
     }
 
     /// Bytes that look like a query as far as its head.
@@ -68,6 +68,6 @@ proptest! {
         bytes.push(0);
         bytes.extend([0, 1, 0, 1]);
         bytes.extend(rest);
-        check(&bytes, Transport::Udp)?;
+        keeps_its_promises(&bytes, Transport::Udp)?;
     }
 }
