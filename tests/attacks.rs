@@ -291,10 +291,16 @@ const ATTACKS: &[Row] = &[
         &["g04_a_device_key_belongs_to_one_person"],
         &["the Android and iOS apps"],
     ),
-    waits(
+    proven(
         "g05",
         "a hostile network hands out routes and addresses that lead around the tunnel",
-        &["the TUN device"],
+        &[
+            "g05_routes_that_a_network_hands_out_do_not_lead_around_the_tunnel",
+            "g05_networks_that_are_handed_out_are_not_ones_own",
+            "g05_a_network_that_uses_our_ranges_takes_nothing",
+            "g05_the_connector_s_own_carriers_do_not_go_through_its_tunnel",
+            "g05_a_tunnel_whose_device_is_gone_leads_nowhere_and_never_outside",
+        ],
     ),
     partly(
         "g06",
