@@ -1,10 +1,10 @@
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use thiserror::Error;
-use ztna_gate::Reach;
-use ztna_model::{GatewayId, OrgString};
+use ztna_gate::{Reach, ReachEntry};
+use ztna_model::{Cidr, GatewayId, OrgString, has_forbidden_target};
 use ztna_net::settings::{self, LogConfig, SettingsError};
 use ztna_net::udp::Bind;
 
@@ -18,6 +18,10 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Where it may go at all.
     pub reach: Reach,
+    /// How packets go on.
+    pub forwarding: ForwardingMode,
+    /// The device through which the kernel forwards.
+    pub tun: TunnelledConfig,
     /// The socket that carries WireGuard.
     pub udp: UdpConfig,
     /// How much there may be.
@@ -26,6 +30,29 @@ pub struct Config {
     pub leases: LeasesConfig,
     /// What is logged, for whoever sets up logging.
     pub log: LogConfig,
+}
+
+/// How packets go on to the site.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardingMode {
+    /// By sockets of this process: no privilege needed.
+    #[default]
+    Userspace,
+    /// By the kernel, through a TUN device.
+    Tun,
+}
+
+/// The device through which the kernel forwards.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TunnelledConfig {
+    /// Its name.
+    pub device: String,
+    /// From which range peers have their addresses there.
+    pub peers_v4: Cidr,
+    /// The same for IPv6.
+    pub peers_v6: Cidr,
 }
 
 /// The socket that carries WireGuard.
@@ -113,6 +140,30 @@ impl Config {
         } else if self.leases.file.is_some() && (self.leases.gateway.is_none() || root.is_none()) {
             Some("`leases.file` needs `leases.gateway`, and `org` with the hash of the root key")
         } else {
+            self.forwarding_contradiction()
+        }
+    }
+
+    fn forwarding_contradiction(&self) -> Option<&'static str> {
+        let TunnelledConfig { device, peers_v4, peers_v6 } = &self.tun;
+        let overlaps = |entry: &ReachEntry| match entry {
+            ReachEntry::Prefix(prefix) => prefix.overlaps(peers_v4) || prefix.overlaps(peers_v6),
+            ReachEntry::Exact(exact) => peers_v4.contains(exact.ip()) || peers_v6.contains(exact.ip()),
+            ReachEntry::Name(_) => false,
+        };
+        if self.forwarding == ForwardingMode::Userspace {
+            None
+        } else if !peers_v4.first().is_ipv4() || !(8..=28).contains(&peers_v4.length()) {
+            Some("`tun.peers_v4` is an IPv4 prefix of 8 to 28 bits")
+        } else if !peers_v6.first().is_ipv6() || !(48..=124).contains(&peers_v6.length()) {
+            Some("`tun.peers_v6` is an IPv6 prefix of 48 to 124 bits")
+        } else if has_forbidden_target(peers_v4) || has_forbidden_target(peers_v6) {
+            Some("`tun.peers_v4` and `tun.peers_v6` hold no addresses with a meaning of their own")
+        } else if self.reach.entries().iter().any(overlaps) {
+            Some("`reach` and the ranges of `tun` have no addresses in common")
+        } else if device.contains('%') {
+            Some("`tun.device` is the name of one device")
+        } else {
             None
         }
     }
@@ -124,10 +175,26 @@ impl Default for Config {
             org: None,
             state_dir: PathBuf::from("/var/lib/openztna/gateway"),
             reach: Reach::default(),
+            forwarding: ForwardingMode::default(),
+            tun: TunnelledConfig::default(),
             udp: UdpConfig::default(),
             limits: LimitsConfig::default(),
             leases: LeasesConfig::default(),
             log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for TunnelledConfig {
+    fn default() -> Self {
+        let v4 = Cidr::new(Ipv4Addr::new(100, 64, 0, 0).into(), 16);
+        let v6 = Cidr::new(Ipv6Addr::new(0xfd6f, 0x7a74, 0x6e61, 0, 0, 0, 0, 0).into(), 112);
+        let none = |address| Cidr::host(address);
+        Self {
+            device: "openztna-gw".to_owned(),
+            // Neither has host bits.
+            peers_v4: v4.unwrap_or_else(|| none(Ipv4Addr::UNSPECIFIED.into())),
+            peers_v6: v6.unwrap_or_else(|| none(Ipv6Addr::UNSPECIFIED.into())),
         }
     }
 }
@@ -178,6 +245,17 @@ mod tests {
             ("\nreach = [\"10.0.0.1/8\"]", ":2:9: `10.0.0.1/8` is not a prefix, a name"),
             ("[udp]\nbind = \"any\"", ":2:8: unknown variant `any`, expected one of `dual`, `v4`"),
             ("[limits]\nflows = 0", ": `limits` are 1 at least"),
+            ("forwarding = \"kernel\"", ":1:14: unknown variant `kernel`, expected `userspace` or `tun`"),
+            (
+                "forwarding = \"tun\"\nreach = [\"100.64.3.0/24\"]",
+                ": `reach` and the ranges of `tun` have no addresses in common",
+            ),
+            ("forwarding = \"tun\"\nreach = [\"[fd6f:7a74:6e61::1]:80\"]", ": `reach` and the ranges"),
+            ("forwarding = \"tun\"\n[tun]\npeers_v4 = \"fd00::/112\"", ": `tun.peers_v4` is an IPv4 prefix"),
+            (
+                "forwarding = \"tun\"\n[tun]\npeers_v4 = \"127.0.0.0/16\"",
+                ": `tun.peers_v4` and `tun.peers_v6`",
+            ),
             ("[leases]\nfile = \"a\"", ": `leases.file` needs `leases.gateway`"),
             ("[udp]\nadvertise = [\"10.0.0.1:0\"]", ": `udp.advertise` holds addresses with a port"),
         ];

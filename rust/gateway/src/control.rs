@@ -97,6 +97,9 @@ impl Control {
         self.order(welcome.into()).await?;
         backoff.reset();
         self.stands(Some(Clock.wall()), None, carriers.clone());
+        if let Some(trouble) = self.source.borrow().no_way() {
+            tracing::warn!("{trouble}");
+        }
         tracing::info!("the stream to the broker is open");
         self.carry(stream, carriers).await
     }

@@ -13,11 +13,15 @@
 mod flows; // which flow goes on where
 mod outgoing; // the port that datagrams are sealed into
 mod forward; // packets to streams, and back
+mod kernel; // the way that needs no sockets
+mod pending; // flows that wait until it is known where they go
+mod echoes; // the flows that are neither TCP nor UDP
 mod query; // questions of names
 mod report; // how it stands
 mod splice; // bytes between a flow and its socket
 mod thread; // one turn after another: start here
 
+pub(crate) use kernel::Kernel;
 #[cfg(test)]
 pub(crate) use outgoing::Outgoing;
 pub(crate) use thread::{DataThread, Parts};

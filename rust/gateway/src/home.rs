@@ -54,6 +54,11 @@ impl Home {
         Ok((enrolment, read_private(&self.dir.join(KEY))?))
     }
 
+    /// Where it is noted what is to be put back on this machine.
+    pub(crate) fn forwarding_note(&self) -> PathBuf {
+        self.dir.join(FORWARDING)
+    }
+
     /// Whether a gateway was enrolled here.
     pub(crate) fn is_enrolled(&self) -> bool {
         self.dir.join(ENROLMENT).exists()
@@ -92,6 +97,7 @@ pub(crate) fn status_socket(dir: &Path) -> PathBuf {
     dir.join("status.sock")
 }
 
+const FORWARDING: &str = "forwarding.json";
 const ENROLMENT: &str = "enrolment.json";
 const KEY: &str = "gateway.key";
 const BEAT: &str = "beat.json";

@@ -10,11 +10,14 @@
 //!                          └──────────────────────────────────────────────────────┘
 //! ```
 //!
-//! The process needs no privilege, listens on no TCP port and has one UDP socket: it dials the broker, and opens paths
+//! Where the kernel forwards, the last row reads *gate ⇄ translation ⇄ TUN ⇄ kernel ⇄ application*. Else the process
+//! needs no privilege. It listens on no TCP port and has one UDP socket: it dials the broker, and opens paths
 //! to devices by sending first. What a lease allows is decided in `ztna-gate`; here it is done.
 
 mod config; // what an administrator sets
-pub use config::{Config, ConfigError, LeasesConfig, LimitsConfig, UdpConfig};
+pub use config::{
+    Config, ConfigError, ForwardingMode, LeasesConfig, LimitsConfig, TunnelledConfig, UdpConfig,
+};
 
 mod run; // a gateway's life: start here
 pub use run::{ExitReason, RunError, run};
@@ -24,8 +27,13 @@ mod role; // who it is, and where its leases come from
 mod data; // the data thread
 mod order; // what tasks and data thread ask of each other
 
+mod translation; // whose packets are whose, where the kernel forwards
+mod kernel; // and what that takes
+pub use kernel::{FirewallError, ForwardingError, LinkError, SwitchError};
+
 mod dial; // flows to sockets, under what may be reached
 pub use dial::DialRefusal;
+mod echo; // sockets for those that are neither TCP nor UDP
 mod resolver; // who says what a name stands for
 
 mod asking; // questions of names, and who may ask them
@@ -33,6 +41,7 @@ pub use asking::Question;
 
 mod control; // the talk with the broker
 mod stream; // the WebSocket that it takes place on
+mod seldom; // what is not said each time
 mod backoff; // how long to wait before another try
 mod carriers; // where devices can send datagrams to
 

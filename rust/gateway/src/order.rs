@@ -4,13 +4,14 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::oneshot;
 use ztna_api::gateway::ToGateway;
 use ztna_gate::Destination;
-use ztna_model::{Endpoint, LeaseId, Protocol};
+use ztna_model::{Endpoint, Flow, Host, LeaseId, Port, Protocol};
 use ztna_net::poll::{Poller, Readiness};
 use ztna_net::socket::{Connection, Datagrams};
 use ztna_netstack::StreamId;
 use ztna_tunnel::PeerId;
 
 use crate::dial::DialRefusal;
+use crate::echo::EchoSocket;
 use crate::status::Plane;
 
 /// What tasks tell the data thread.
@@ -19,6 +20,10 @@ pub(crate) enum Order {
     Frame(Box<ToGateway>),
     /// What came of connecting a flow.
     Dialled(StreamId, Result<SiteSocket, DialRefusal>),
+    /// Where the kernel is to forward a flow.
+    Pinned(u64, Result<Pinned, DialRefusal>),
+    /// What came of opening a socket for echoes.
+    EchoOpened(u64, Result<EchoSocket, DialRefusal>),
     /// What a device that asked is to be told.
     Answered {
         /// Whose it is.
@@ -34,14 +39,45 @@ pub(crate) enum Order {
     Report(oneshot::Sender<Plane>),
 }
 
-/// What the data thread asks tasks for: connect a flow to this.
-pub(crate) struct Dial {
-    /// The flow.
-    pub(crate) stream: StreamId,
-    /// What it speaks.
-    pub(crate) protocol: Protocol,
-    /// Where it goes.
-    pub(crate) destination: Destination,
+/// What the data thread asks tasks for.
+#[derive(Clone, Debug)]
+pub(crate) enum Dial {
+    /// Connect a flow.
+    Connect {
+        /// The flow.
+        stream: StreamId,
+        /// What it speaks.
+        protocol: Protocol,
+        /// Where it goes.
+        destination: Destination,
+    },
+    /// Say where the kernel is to forward a flow.
+    Pin {
+        /// Which.
+        number: u64,
+        /// The flow, as the device's packets show it.
+        flow: Flow,
+        /// Where it goes; an echo has no port.
+        host: Host,
+        /// The port.
+        port: Option<Port>,
+    },
+    /// Open a socket for echoes.
+    Echo {
+        /// For which.
+        number: u64,
+        /// Where they go.
+        host: Host,
+    },
+}
+
+/// Where a flow goes whose target was looked up and checked, once and for all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Pinned {
+    /// Through the kernel, to this address.
+    Kernel(Endpoint),
+    /// By a socket: the kernel cannot bring it there.
+    Userspace,
 }
 
 /// A flow's socket on the site's side.

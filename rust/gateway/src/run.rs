@@ -18,6 +18,7 @@ use ztna_net::poll::Poller;
 use ztna_net::process::raise_descriptor_limit;
 use ztna_net::random::SystemRandom;
 use ztna_net::tls::IdentitySlot;
+use ztna_net::tun::{TunConfig, TunError, TunPort};
 use ztna_net::udp::{Bind, BindError, UdpPort};
 use ztna_net::uds::ListenError;
 use ztna_netstack::Netstack;
@@ -27,17 +28,19 @@ use ztna_tunnel::Tunnel;
 use crate::SOFTWARE;
 use crate::asking::Lookups;
 use crate::certificate::{CertificateError, Enrolment};
-use crate::config::{Config, LimitsConfig};
+use crate::config::{Config, ForwardingMode, LimitsConfig, TunnelledConfig};
 use crate::control::{Control, PortFacts};
-use crate::data::{DataThread, Parts};
+use crate::data::{DataThread, Kernel, Parts};
 use crate::dial::Dialler;
 use crate::file::Follower;
 use crate::home::{Home, HomeError};
+use crate::kernel::{self, Forwarding, ForwardingError};
 use crate::order::Order;
 use crate::renewal::Renewal;
 use crate::resolver::Resolver;
 use crate::role::Role;
 use crate::status::{Identity, Source, StatusDesk};
+use crate::translation::{self, PeerRanges, Translations};
 
 /// Why a gateway ended without a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +75,12 @@ pub enum RunError {
     /// Its UDP port.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// Its TUN device.
+    #[error(transparent)]
+    Tun(#[from] TunError),
+    /// What the kernel has to do for it.
+    #[error(transparent)]
+    Forwarding(#[from] ForwardingError),
     /// Its status socket.
     #[error(transparent)]
     Status(#[from] ListenError),
@@ -117,6 +126,8 @@ struct Running {
     tasks: JoinSet<()>,
     /// How the data thread has ended.
     ended: oneshot::Receiver<io::Result<()>>,
+    /// What the machine was asked for: put back when this goes.
+    _forwarding: Option<Forwarding>,
 }
 
 /// What the tasks share with the data thread.
@@ -130,21 +141,29 @@ impl Running {
     fn start(config: &Config, role: Role, home: Home, resolver: Resolver) -> Result<Self, RunError> {
         let (gate, identity) = gate(config, &role);
         let netstack = Netstack::new(netstack_limits(&config.limits), &mut SystemRandom::new());
+        let (kernel, forwarding) = match kernel_path(config, &home)? {
+            Some((kernel, forwarding)) => (Some(kernel), Some(forwarding)),
+            None => (None, None),
+        };
         let mut port = UdpPort::bind_to(config.udp.bind, config.udp.port)?;
         tracing::info!(offloads = %port.offloads(), "the UDP port is open");
         let facts =
             PortFacts { config: config.udp.clone(), local: port.local_address(), bound: port.bound() };
         let (mut poller, post, inbox) = Poller::new(Clock, INBOX)?;
         poller.add(&mut port)?;
+        if let Some(kernel) = &kernel {
+            poller.add_tun(kernel.tun())?;
+        }
         let (tell, told) = mpsc::unbounded_channel();
         let (dials, wanted) = mpsc::channel(DIALS);
         let (lookups, asked) = mpsc::channel(LOOKUPS);
-        let parts = Parts { gate, netstack, port, poller, inbox, told: tell, dials, lookups };
+        let parts = Parts { gate, netstack, port, poller, inbox, told: tell, dials, lookups, kernel };
         let ended = begin(DataThread::new(parts))?;
 
+        let peers = forwarding.as_ref().map(|_| ranges(&config.tun));
         let mut tasks = JoinSet::new();
         tasks.spawn(Lookups::new(resolver.servers()).run(asked, post.clone()));
-        tasks.spawn(Dialler::new(config.reach.clone(), resolver).run(wanted, post.clone()));
+        tasks.spawn(Dialler::new(config.reach.clone(), resolver, peers).run(wanted, post.clone()));
         let lines = Lines { post, told, port: facts };
         match role {
             Role::Enrolled { enrolment, key } => {
@@ -152,7 +171,7 @@ impl Running {
             }
             Role::File { path, root, .. } => follow_file(path, root, identity, home, lines, &mut tasks)?,
         }
-        Ok(Self { tasks, ended })
+        Ok(Self { tasks, ended, _forwarding: forwarding })
     }
 
     /// Ends the tasks, and with the last of them the data thread: it cuts what still lives.
@@ -163,6 +182,31 @@ impl Running {
         outcome.map_err(|_| silent())?.map_err(|_| silent())??;
         Ok(())
     }
+}
+
+/// The way through the kernel, if that is how packets go on. What a process before has left of one is put back first.
+fn kernel_path(config: &Config, home: &Home) -> Result<Option<(Kernel, Forwarding)>, RunError> {
+    kernel::put_back(&home.forwarding_note())?;
+    match config.forwarding {
+        ForwardingMode::Userspace => return Ok(None),
+        ForwardingMode::Tun => {}
+    }
+    let TunnelledConfig { device, .. } = &config.tun;
+    let (mtu, queue_length) = (Tunnel::DEFAULT_MTU, TUN_QUEUE);
+    let wanted = TunConfig { name: device.clone(), mtu, queue_length, addresses: Vec::new(), offload: true };
+    let tun = TunPort::create(&wanted)?;
+    let peers = ranges(&config.tun);
+    let forwarding = Forwarding::begin(device, peers.all(), &config.reach, &home.forwarding_note())?;
+    tracing::info!(device, path = %tun.path(), "the kernel forwards");
+    let limits = translation::Limits {
+        flows: config.limits.flows as usize,
+        flows_per_peer: config.limits.flows_per_device as usize,
+    };
+    Ok(Some((Kernel::new(tun, Translations::new(peers, limits)), forwarding)))
+}
+
+const fn ranges(config: &TunnelledConfig) -> PeerRanges {
+    PeerRanges { v4: config.peers_v4, v6: config.peers_v6 }
 }
 
 /// A gate without leases, for a run that begins: with an id and a key that nobody has seen before.
@@ -263,6 +307,8 @@ fn netstack_limits(limits: &LimitsConfig) -> ztna_netstack::Limits {
 const BUFFER_PER_FLOW: usize = 1 << 20;
 /// Orders that may wait for the data thread.
 const INBOX: usize = 4_096;
+/// Packets of the site's that wait for this process at most.
+const TUN_QUEUE: u32 = 1_000;
 /// Questions of names that may wait to be asked.
 const LOOKUPS: usize = 1_024;
 /// Flows that may wait to be connected.

@@ -70,6 +70,21 @@ pub enum Source {
     },
 }
 
+impl Source {
+    /// Why devices elsewhere find no way to this gateway, if that is so.
+    pub fn no_way(&self) -> Option<&'static str> {
+        let Self::Broker { connected_since: Some(_), carriers, .. } = self else { return None };
+        let is_here = |Carrier::Udp(at): &Carrier| at.ip().is_loopback();
+        if carriers.is_empty() {
+            Some("no address is known at which devices could reach this gateway: set `udp.advertise`")
+        } else if carriers.iter().all(is_here) {
+            Some("only devices on this very machine can reach this gateway: `udp.bind` is loopback")
+        } else {
+            None
+        }
+    }
+}
+
 /// How a gateway's tunnels and flows stand. Counters are of this run.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Plane {
@@ -79,6 +94,8 @@ pub struct Plane {
     pub sessions: usize,
     /// Live flows.
     pub flows: usize,
+    /// How packets go on, in words.
+    pub forwarding: String,
     /// What the buffers of all flows may come to at present, in bytes.
     pub buffered: usize,
     /// Packets dropped, by reason.

@@ -10,6 +10,9 @@ mod revoking; // how that ends
 mod reaching; // where it may go
 mod nameserver; // who knows names at the site
 mod asking; // what a device may ask, and what it is told
+mod nets; // machines of their own, where a test needs some
+mod echoes; // those that are neither TCP nor UDP
+mod through_kernel; // packets that the kernel forwards
 mod stalling; // what happens when somebody does not read
 mod wireguard_go; // what somebody else's WireGuard makes of it
 mod speed; // how fast it goes

@@ -1,17 +1,63 @@
 use std::io;
 
 use ztna_datapath::{Opened, Sealed};
-use ztna_model::{Carrier, Flow, Time};
+use ztna_model::{Carrier, Endpoint, Flow, Time};
 use ztna_net::poll::Readiness;
-use ztna_netstack::{Event, NotTaken, Output, Scope, StreamId};
+use ztna_netstack::{Event, Netstack, NotTaken, Output, Scope, StreamId};
 use ztna_packet::{Content, TcpFlags, parse};
+use ztna_policy::Slot;
 use ztna_tunnel::PeerId;
 
+use super::echoes::Echoes;
 use super::flows::Forwarded;
 use super::splice::Moved;
 use super::thread::DataThread;
 use crate::dial::DialRefusal;
 use crate::order::Dial;
+
+/// What has come that is not done with at once.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// Packets that begin nothing.
+    pub(super) strays: Vec<(PeerId, Flow)>,
+    /// Questions of names.
+    pub(super) queries: Vec<(PeerId, Endpoint, Vec<u8>)>,
+    /// Echoes, for sockets of ours.
+    pub(super) echoes: Vec<(PeerId, Slot, Vec<u8>)>,
+    /// Packets of flows of which it is not known yet where they go.
+    pub(super) fresh: Vec<(PeerId, Slot, Vec<u8>)>,
+}
+
+impl Heard {
+    /// The packet that was opened, if it may pass.
+    pub(super) fn take<'a>(&mut self, opened: Opened<'a>) -> Option<(PeerId, Slot, &'a mut [u8])> {
+        match opened {
+            Opened::Packet { peer, slot, packet } => return Some((peer, slot, packet)),
+            Opened::Query { peer, from, payload } => self.queries.push((peer, from, payload.to_vec())),
+            Opened::Notice { .. } | Opened::Answer { .. } | Opened::Denied { .. } | Opened::Nothing => {}
+        }
+        None
+    }
+
+    /// Hands a packet to the netstack.
+    pub(super) fn hand_over(
+        &mut self,
+        netstack: &mut Netstack,
+        peer: PeerId,
+        slot: Slot,
+        packet: &[u8],
+        now: Time,
+    ) {
+        let Err(cause) = netstack.handle_packet(Scope(peer.number()), packet, now) else { return };
+        match cause {
+            NotTaken::OtherProtocol => self.echoes.push((peer, slot, packet.to_vec())),
+            NotTaken::Stray | NotTaken::TooManyFlows | NotTaken::Checksum => {
+                self.strays.extend(flow_of(packet).map(|flow| (peer, flow)));
+            }
+            NotTaken::Unreadable(_) | NotTaken::Unread => {}
+        }
+    }
+}
 
 /// How much is handed out.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,51 +69,52 @@ pub(super) enum Extent {
 }
 
 impl DataThread {
-    /// Judges the datagrams that have come, and hands what may pass to the netstack.
+    /// Judges the datagrams that have come, and hands what may pass to the netstack, or to the kernel.
     pub(super) fn receive(&mut self, now: Time) -> io::Result<()> {
-        let (mut strays, mut asked) = (Vec::new(), Vec::new());
+        let mut heard = Heard::default();
         for _ in 0..BATCHES_A_TURN {
             if !self.outgoing.0.recv(&mut self.batch)? {
                 break;
             }
-            for datagram in self.batch.datagrams() {
-                let from = Carrier::Udp(datagram.source);
-                let datapath = &mut self.gate.datapath;
-                let opened = datapath.open(datagram.contents, from, &mut self.opened, &mut self.outgoing);
-                let (peer, packet) = match opened {
-                    Opened::Packet { peer, packet, .. } => (peer, packet),
-                    Opened::Query { peer, from, payload } => {
-                        asked.push((peer, from, payload.to_vec()));
-                        continue;
+            match &mut self.kernel {
+                Some(kernel) => {
+                    let (datapath, netstack) = (&mut self.gate.datapath, &mut self.netstack);
+                    kernel.receive(&mut self.batch, datapath, netstack, &mut self.outgoing, &mut heard, now);
+                }
+                None => {
+                    for datagram in self.batch.datagrams() {
+                        let from = Carrier::Udp(datagram.source);
+                        let datapath = &mut self.gate.datapath;
+                        let opened =
+                            datapath.open(datagram.contents, from, &mut self.opened, &mut self.outgoing);
+                        if let Some((peer, slot, packet)) = heard.take(opened) {
+                            heard.hand_over(&mut self.netstack, peer, slot, packet, now);
+                        }
                     }
-                    Opened::Notice { .. }
-                    | Opened::Answer { .. }
-                    | Opened::Denied { .. }
-                    | Opened::Nothing => {
-                        continue;
-                    }
-                };
-                let scope = Scope(peer.number());
-                let Err(cause) = self.netstack.handle_packet(scope, packet, now) else { continue };
-                if is_stray(cause) {
-                    strays.extend(flow_of(packet).map(|flow| (peer, flow)));
                 }
             }
         }
+        let Heard { mut strays, queries, echoes, fresh } = heard;
         // A packet that begins nothing must not leave a flow in the table for hours.
         strays.retain(|(peer, flow)| !self.flows.has(*peer, flow));
         self.over.append(&mut strays);
-        asked.into_iter().for_each(|(peer, from, question)| self.asked(peer, from, &question, now));
+        fresh.into_iter().for_each(|(peer, slot, packet)| self.first_of_flow(peer, slot, packet));
+        echoes.into_iter().for_each(|(peer, slot, packet)| self.echo_from_device(peer, slot, &packet, now));
+        queries.into_iter().for_each(|(peer, from, question)| self.asked(peer, from, &question, now));
         Ok(())
     }
 
     /// Moves bytes between sockets that are ready and their flows, a turn's worth at most.
     pub(super) fn move_bytes(&mut self, now: Time) {
+        let mut echoes = Vec::new();
         for (index, readiness) in self.poller.ready() {
-            if let Some(stream) = self.flows.at(index).and_then(|found| note(found, readiness)) {
+            if let Some(echo) = Echoes::slot_of(index) {
+                echoes.push(echo);
+            } else if let Some(stream) = self.flows.at(index).and_then(|found| note(found, readiness)) {
                 self.flows.mark_busy(stream);
             }
         }
+        echoes.into_iter().for_each(|echo| self.echoes_from_site(echo, now));
         let mut left = self.flows.busy();
         while left > 0
             && self.budget > 0
@@ -126,7 +173,7 @@ impl DataThread {
         let held = slot.and_then(|slot| self.gate.held(slot));
         let dial = held.and_then(|held| {
             let destination = held.destination(flow.destination)?;
-            Some((held.lease.id, Dial { stream, protocol: flow.protocol, destination }))
+            Some((held.lease.id, Dial::Connect { stream, protocol: flow.protocol, destination }))
         });
         let Some((lease, dial)) = dial else { return self.netstack.refuse(stream) };
         if self.dials.try_send(dial).is_ok() {
@@ -182,15 +229,7 @@ fn note(forwarded: &mut Forwarded, readiness: Readiness) -> Option<StreamId> {
     Some(forwarded.stream)
 }
 
-/// Whether a packet that was let pass began nothing and belongs to nothing.
-const fn is_stray(cause: NotTaken) -> bool {
-    match cause {
-        NotTaken::Stray | NotTaken::TooManyFlows | NotTaken::Checksum => true,
-        NotTaken::Unreadable(_) | NotTaken::OtherProtocol | NotTaken::Unread => false,
-    }
-}
-
-fn flow_of(packet: &[u8]) -> Option<Flow> {
+pub(super) fn flow_of(packet: &[u8]) -> Option<Flow> {
     parse(packet).ok()?.flow()
 }
 

@@ -2,22 +2,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use tokio::sync::mpsc;
-use ztna_api::gateway::FromGateway;
+use ztna_api::gateway::{Declined, FromGateway, LeaseError};
 use ztna_gate::{Gate, Output};
 use ztna_model::{Flow, LeaseId, Time};
 use ztna_net::clock::{Clock, JumpWatch};
 use ztna_net::inbox::Inbox;
 use ztna_net::poll::Poller;
+use ztna_net::random::SystemRandom;
 use ztna_net::udp::{Batch, UdpPort};
 use ztna_netstack::{Netstack, StreamId};
 use ztna_tunnel::PeerId;
 
+use super::echoes::Echoes;
 use super::flows::{Flows, Forwarded};
 use super::forward::Extent;
+use super::kernel::Kernel;
 use super::outgoing::Outgoing;
 use crate::asking::{Lookup, Pace};
 use crate::dial::DialRefusal;
 use crate::order::{Dial, Order, SiteSocket};
+use crate::seldom::Seldom;
 use crate::status::Questions;
 
 /// What the data thread is made of.
@@ -33,6 +37,8 @@ pub(crate) struct Parts {
     pub(crate) dials: mpsc::Sender<Dial>,
     /// Where names are asked for.
     pub(crate) lookups: mpsc::Sender<Lookup>,
+    /// The way through the kernel, where that is how packets go on.
+    pub(crate) kernel: Option<Kernel>,
 }
 
 /// Owns tunnels, flow table, netstack and sockets, and waits for nothing but its poller.
@@ -46,6 +52,9 @@ pub(crate) struct DataThread {
     pub(super) dials: mpsc::Sender<Dial>,
     pub(super) lookups: mpsc::Sender<Lookup>,
     pub(super) pace: Pace,
+    declined: Seldom,
+    pub(super) echoes: Echoes,
+    pub(super) kernel: Option<Kernel>,
     pub(super) questions: Questions,
     jumps: JumpWatch,
     pub(super) flows: Flows,
@@ -61,7 +70,7 @@ pub(crate) struct DataThread {
 
 impl DataThread {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { gate, netstack, port, poller, inbox, told, dials, lookups } = parts;
+        let Parts { gate, netstack, port, poller, inbox, told, dials, lookups, kernel } = parts;
         Self {
             gate,
             netstack,
@@ -72,6 +81,9 @@ impl DataThread {
             dials,
             lookups,
             pace: Pace::default(),
+            declined: Seldom::default(),
+            kernel,
+            echoes: Echoes::new(&mut SystemRandom::new()),
             questions: Questions::default(),
             jumps: JumpWatch::new(Clock.now(), Clock.wall()),
             flows: Flows::default(),
@@ -87,7 +99,8 @@ impl DataThread {
     pub(crate) fn run(mut self) -> io::Result<()> {
         while !(self.inbox.is_abandoned() && self.inbox.is_empty()) {
             let deadline = self.next_wake();
-            let now = self.poller.wait(&mut self.outgoing.0, &self.inbox, deadline)?;
+            let tun = self.kernel.as_mut().map(Kernel::tun_mut);
+            let now = self.poller.wait_with(&mut self.outgoing.0, tun, &self.inbox, deadline)?;
             self.turn(now)?;
         }
         self.cut(|_| true);
@@ -107,9 +120,11 @@ impl DataThread {
         self.take_orders(now);
         let any_cut = self.carry_out();
         self.receive(now)?;
+        self.read_kernel(now)?;
         self.move_bytes(now);
         // Those that were cut hear it in this very turn: afterwards their tunnel may be gone.
         self.forward(if any_cut { Extent::All } else { Extent::Turn }, now);
+        self.over.extend(self.echoes.end_idle(now));
         self.forget_over();
         self.gate.finish(&mut self.outgoing);
         self.flush();
@@ -122,7 +137,8 @@ impl DataThread {
         }
         // A netstack that has packets to send waits for the port, which the poller watches.
         let netstack = if self.outgoing.0.is_blocked() { None } else { self.netstack.next_wake() };
-        [netstack, self.gate.next_wake()].into_iter().flatten().min()
+        let kernel = self.kernel.as_ref().and_then(Kernel::next_look);
+        [netstack, kernel, self.gate.next_wake(), self.echoes.next_deadline()].into_iter().flatten().min()
     }
 
     fn take_orders(&mut self, now: Time) {
@@ -131,6 +147,8 @@ impl DataThread {
             match order {
                 Order::Frame(frame) => self.gate.handle_frame(*frame, &mut self.outgoing),
                 Order::Dialled(stream, outcome) => self.dialled(stream, outcome, now),
+                Order::Pinned(number, outcome) => self.pinned(number, outcome, now),
+                Order::EchoOpened(number, outcome) => self.echo_opened(number, outcome, now),
                 Order::Answered { peer, from, lease, message } => self.answered(peer, from, lease, &message),
                 Order::Report(answer) => {
                     // Whoever asked may have gone.
@@ -148,18 +166,33 @@ impl DataThread {
         while let Some(output) = self.gate.poll() {
             match output {
                 Output::Cut { lease, .. } => _ = ended.insert(lease),
-                Output::Tell(frame) => tell.push(frame),
+                Output::Tell(frame) => {
+                    self.note_declined(&frame);
+                    tell.push(frame);
+                }
                 Output::KeysRefused(error) => tracing::warn!(%error, "the broker's keys are refused"),
             }
         }
         if !ended.is_empty() {
             self.cut(|flow| ended.contains(&flow.lease));
+            self.cut_kernel(&ended);
+            self.echoes.end_where(|lease| ended.contains(&lease));
         }
         for frame in tell {
             // Without a stream to the broker nobody listens, and leases run out by themselves.
             let _ = self.told.send(*frame);
         }
         !ended.is_empty()
+    }
+
+    /// An administrator has to hear that leases are made for what this gateway may not reach.
+    fn note_declined(&mut self, frame: &FromGateway) {
+        if let FromGateway::Declined(Declined { code, .. }) = frame
+            && matches!(code, LeaseError::OutOfReach | LeaseError::ForbiddenTarget)
+            && let Some(times) = self.declined.happened(Clock.now())
+        {
+            tracing::info!(times, %code, "the broker made leases for what is outside `reach`: they were not taken");
+        }
     }
 
     /// Ends flows both ways at once: nothing that is buffered for them goes anywhere any more.

@@ -33,6 +33,8 @@ pub(super) struct Device {
     gateway: Option<PeerId>,
     pub(super) events: VecDeque<(StreamId, Event)>,
     pub(super) notices: Vec<String>,
+    /// Packets that are neither TCP nor UDP, or belong to no flow.
+    pub(super) others: Vec<Vec<u8>>,
     /// What the resolver inside the tunnel has said.
     pub(super) answers: Vec<Vec<u8>>,
     /// Datagrams that have come, whatever they were.
@@ -41,9 +43,13 @@ pub(super) struct Device {
 
 impl Device {
     pub(super) fn new() -> Self {
+        Self::bound(Bind::LoopbackV4)
+    }
+
+    pub(super) fn bound(bind: Bind) -> Self {
         let mut random = SystemRandom::new();
         let secret = Secret::new(random.array());
-        let mut port = UdpPort::bind(Bind::LoopbackV4).unwrap();
+        let mut port = UdpPort::bind(bind).unwrap();
         let (mut poller, post, inbox) = Poller::new(Clock, 1).unwrap();
         poller.add(&mut port).unwrap();
         let tunnel = Tunnel::new(&secret, Tunnel::DEFAULT_MTU, Clock.now());
@@ -64,6 +70,7 @@ impl Device {
             events: VecDeque::new(),
             notices: Vec::new(),
             answers: Vec::new(),
+            others: Vec::new(),
             heard: 0,
         }
     }
@@ -95,6 +102,8 @@ impl Device {
             (Protocol::Tcp, "::/0"),
             (Protocol::Udp, "0.0.0.0/0"),
             (Protocol::Udp, "::/0"),
+            (Protocol::IcmpEcho, "0.0.0.0/0"),
+            (Protocol::IcmpEcho, "::/0"),
         ] {
             let rule = Rule {
                 lease: LeaseId::random(&mut SystemRandom::new()),
@@ -147,6 +156,22 @@ impl Device {
         let length = ztna_packet::datagram(flow, message, &mut packet).unwrap();
         assert!(self.path.begin_batch(Clock.now()).is_empty());
         self.path.seal_own(self.gateway.unwrap(), &packet[..length], &mut self.outgoing);
+    }
+
+    /// Sends a packet as it is: the device's own table is not asked.
+    pub(super) fn send_packet(&mut self, packet: &[u8]) {
+        assert!(self.path.begin_batch(Clock.now()).is_empty());
+        self.path.seal_own(self.gateway.unwrap(), packet, &mut self.outgoing);
+    }
+
+    /// Asks for an echo as an application does.
+    pub(super) fn ping(&mut self, to: IpAddr, identifier: u16, sequence: u16, payload: &[u8]) {
+        let source = Endpoint::new(Inner::DEVICE.like(to), identifier);
+        let flow = Flow { protocol: Protocol::IcmpEcho, source, destination: Endpoint::new(to, 0) };
+        let mut packet = [0; 1_280];
+        let length = ztna_packet::echo(flow, sequence, payload, &mut packet).unwrap();
+        assert!(self.path.begin_batch(Clock.now()).is_empty());
+        assert_eq!(self.path.seal(&packet[..length], &mut self.outgoing), Sealed::Sent);
     }
 
     /// Whether the gateway answers at all: keys that it does not know hear nothing.
@@ -237,7 +262,9 @@ impl Device {
                 match self.path.open(datagram.contents, from, &mut self.opened, &mut self.outgoing) {
                     Opened::Packet { packet, .. } => {
                         // A late packet of a flow that is over is no matter.
-                        let _ = self.netstack.handle_packet(Scope(0), packet, now);
+                        if self.netstack.handle_packet(Scope(0), packet, now).is_err() {
+                            self.others.push(packet.to_vec());
+                        }
                     }
                     Opened::Notice { payload, .. } => {
                         self.notices.push(String::from_utf8(payload.to_vec()).unwrap());

@@ -124,6 +124,8 @@ fn the_status_says_where_leases_come_from() {
     let Source::Broker { connected_since, trouble, carriers, certificate_until } = status.source else {
         panic!("{:?}", status.source)
     };
+    let only_here = site.status().source.no_way().unwrap();
+    assert!(only_here.starts_with("only devices on this very machine"), "{only_here}");
     assert!(connected_since.is_some() && trouble.is_none() && carriers == site.link().hello.carriers);
     assert!(certificate_until > Clock.wall() + secs(23 * 3600));
     assert!(status.plane.offloads.contains("segmentation offload"));

@@ -50,6 +50,10 @@ impl For {
         Self { protocol: Protocol::Tcp, index, target: target.to_string(), ttl: 60_000 }
     }
 
+    pub(super) fn echo(index: u16, target: impl ToString) -> Self {
+        Self { protocol: Protocol::IcmpEcho, ..Self::tcp(index, target) }
+    }
+
     pub(super) fn udp(index: u16, target: impl ToString) -> Self {
         Self { protocol: Protocol::Udp, ..Self::tcp(index, target) }
     }
@@ -110,7 +114,11 @@ impl Site {
 
     /// A device that knows the gateway.
     pub(super) fn device(&mut self) -> Device {
-        let mut device = Device::new();
+        self.introduce(Device::new())
+    }
+
+    /// Lets a device know the gateway.
+    pub(super) fn introduce(&mut self, mut device: Device) -> Device {
         let hello = &self.link().hello;
         device.meet(hello.wg_pub, &hello.carriers.clone());
         device
@@ -144,7 +152,10 @@ impl Site {
             rule: ztna_model::Rule {
                 resource: format!("resource-{}", what.index).parse().unwrap(),
                 protocol: what.protocol,
-                ports: Ports::one(Port::new(80).unwrap()),
+                ports: match what.protocol {
+                    Protocol::Tcp | Protocol::Udp => Ports::one(Port::new(80).unwrap()),
+                    Protocol::IcmpEcho => Ports::all(),
+                },
                 covers: Match::Name {
                     name: format!("name-{}.test", what.index).parse().unwrap(),
                     synthetic: Synthetic::from_index(what.index),
