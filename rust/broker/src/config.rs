@@ -108,6 +108,8 @@ pub struct OrganisationConfig {
     pub tier: Tier,
     /// Whether made-up facts count.
     pub simulated: bool,
+    /// Domain names under which everything is the organisation's.
+    pub suffixes: Vec<DomainName>,
 }
 
 /// How much there may be.
@@ -193,7 +195,7 @@ impl Config {
     /// What does not fit together, and what would be right.
     pub(crate) fn contradiction(&self) -> Option<String> {
         let Self { origin, listen, name, tls, gateways, identity, organisation, limits, .. } = self;
-        let fits: [(bool, &str); 13] = [
+        let fits: [(bool, &str); 14] = [
             (origin.is_some(), "`origin` is missing: an HTTPS origin such as \"https://ztna.acme.example\""),
             (!listen.is_empty(), "`listen` holds one address at least"),
             (!gateways.listen.is_empty(), "`gateways.listen` holds one address at least"),
@@ -215,6 +217,10 @@ impl Config {
                 "`identity.ca_file` is for an external provider",
             ),
             ((5..=300).contains(&organisation.lease_ttl_s), "`organisation.lease_ttl_s` is 5 to 300"),
+            (
+                organisation.suffixes.iter().all(DomainName::may_be_private),
+                "`organisation.suffixes` are one organisation's alone, such as \"corp.acme.example\"",
+            ),
             (
                 limits.connections > 0
                     && limits.connections_per_source > 0
@@ -254,6 +260,7 @@ impl OrganisationConfig {
             first_device: self.first_device,
             devices_per_person: self.devices_per_person,
             lease_ttl_s: self.lease_ttl_s,
+            suffixes: self.suffixes.clone(),
             requirements,
             ..Settings::default()
         }
@@ -330,6 +337,7 @@ impl Default for OrganisationConfig {
             lease_ttl_s: 120,
             tier: Tier::ProvenApp,
             simulated: false,
+            suffixes: Vec::new(),
         }
     }
 }
