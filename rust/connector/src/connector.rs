@@ -21,7 +21,7 @@ use crate::local::{Dialler, Local, LocalConfig, LocalError};
 use crate::network::Steward;
 use crate::plane::{Plane, PlaneConfig, PlaneError};
 use crate::status::{self, ProxyStatus, Sources, Status};
-use crate::system::{Places, System, SystemError};
+use crate::system::{MARK, Places, System, SystemError};
 
 /// The whole connector, running: data thread, session, local proxy and status socket.
 pub struct Connector {
@@ -81,15 +81,20 @@ impl Connector {
         // Two with one session would look like a clone of the device, and end it.
         let asked = LocalListener::bind(&Keep::open(&config.state_dir)?.socket())?;
         let tun = door.open(&config.tun)?;
-        let plane = PlaneConfig { bind: config.udp.bind, ..PlaneConfig::default() };
         let device = tun.as_ref().and_then(TunPort::name).map(str::to_owned);
+        let mark = device.as_ref().map(|_| MARK);
+        let plane = PlaneConfig { bind: config.udp.bind, mark, ..PlaneConfig::default() };
         let (plane, events) = Plane::start(plane, tun)?;
         let (network, wishes) = watch::channel(Network::default());
         let (upstreams, resolvers) = watch::channel(Vec::new());
         let (applied, shown) = watch::channel(None);
         let system = match &device {
             Some(device) => Some(System::open(device, &config.state_dir, &Places::default()).await?),
-            None => None,
+            None => {
+                // An earlier run with a device may have been killed.
+                System::recover(&config.state_dir, &Places::default())?;
+                None
+            }
         };
         let steward = Steward { system, device, wishes, applied, upstreams, plane: plane.clone() };
         let outside = Outside { network, upstreams: resolvers };

@@ -147,6 +147,13 @@ impl UdpPort {
         self.wire.offloads()
     }
 
+    /// Marks what it sends (SO_MARK, socket(7)), so that rules can keep it out of the tunnel that it carries. Needs
+    /// CAP_NET_ADMIN.
+    #[cfg(target_os = "linux")]
+    pub fn mark(&mut self, mark: u32) -> io::Result<()> {
+        crate::link::mark(self.wire.socket(), mark)
+    }
+
     /// Hands every datagram to the kernel by itself from here on.
     pub const fn turn_off_segmentation(&mut self) {
         self.wire.turn_off_segmentation();

@@ -10,6 +10,8 @@ use ztna_netstack as netstack;
 pub struct PlaneConfig {
     /// What its UDP port is open to.
     pub bind: Bind,
+    /// What its datagrams are marked with, where rules keep them out of the tunnel by that.
+    pub mark: Option<u32>,
     /// How many streams there may be, and how much they may buffer.
     pub streams: netstack::Limits,
     /// How many flows and rules there may be.
@@ -32,6 +34,7 @@ impl Default for PlaneConfig {
     fn default() -> Self {
         Self {
             bind: Bind::Dual,
+            mark: None,
             streams: netstack::Limits::DESKTOP,
             table: policy::Limits::DEVICE,
             patience: Patience::default(),

@@ -77,11 +77,12 @@ impl Gateways {
         self.awake_since = now;
     }
 
-    /// The gateways that have fallen silent although flows need them. Each silence is told once.
+    /// The gateways that have fallen silent although flows need them. Each silence is told once. `streams` are the local
+    /// proxy's flows; where applications' own packets come here as well, every flow of the table counts.
     pub(super) fn fallen_silent(
         &mut self,
         datapath: &mut Datapath,
-        streams: &Streams,
+        streams: Option<&Streams>,
         now: Time,
     ) -> Vec<GatewayId> {
         let mut silent = Vec::new();
@@ -146,8 +147,9 @@ fn flows(datapath: &Datapath, rule: &Rule) -> u64 {
     datapath.table.usage(rule.lease).map_or(0, |usage| usage.flows.into())
 }
 
-/// Whether a flow of an application goes to `peer`: one that is over and lingers does not count.
-fn is_needed(datapath: &mut Datapath, streams: &Streams, peer: PeerId) -> bool {
+/// Whether a flow of an application goes to `peer`: one of the proxy's that is over and lingers does not count.
+fn is_needed(datapath: &mut Datapath, streams: Option<&Streams>, peer: PeerId) -> bool {
+    let Some(streams) = streams else { return rules(datapath, peer).any(|rule| flows(datapath, rule) > 0) };
     streams.flows().any(|flow| {
         let slot = datapath.table.under(Scope::DEVICE, flow);
         slot.and_then(|slot| datapath.table.rule(slot)).is_some_and(|rule| rule.via == Via(peer.number()))

@@ -134,7 +134,8 @@ impl DataThread {
     pub(super) fn finish(&mut self) {
         if let Some(datapath) = &mut self.datapath {
             datapath.finish(&mut Outlet(&mut self.port));
-            for gateway in self.gateways.fallen_silent(datapath, &self.streams, self.now) {
+            let streams = Some(&self.streams).filter(|_| self.tun.is_none());
+            for gateway in self.gateways.fallen_silent(datapath, streams, self.now) {
                 tracing::info!(%gateway, "a gateway does not answer");
                 tell(&self.events, PlaneEvent::Silent { gateway });
             }

@@ -69,6 +69,7 @@ pub(super) fn start(
     events: mpsc::Sender<PlaneEvent>,
 ) -> Result<Post<Command>, PlaneError> {
     let mut port = UdpPort::bind(config.bind)?;
+    config.mark.map_or(Ok(()), |mark| port.mark(mark))?;
     let (mut poller, post, inbox) = Poller::new(Clock, INBOX)?;
     poller.add(&mut port)?;
     if let Some(tun) = &tun {

@@ -129,12 +129,11 @@ impl Before {
                 let drafted = write(&draft, contents, *mode, Some((*owner, *group)), true);
                 if let Err(error) = drafted.and_then(|()| rename(&draft, path)) {
                     // Containers have the file mounted from outside, in a directory that may be closed.
-                    return match error.kind() {
-                        ErrorKind::ResourceBusy
-                        | ErrorKind::ReadOnlyFilesystem
-                        | ErrorKind::PermissionDenied => write(path, contents, *mode, None, false),
-                        _ => Err(error),
-                    };
+                    let is_closed = matches!(
+                        error.kind(),
+                        ErrorKind::ResourceBusy | ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied
+                    );
+                    return if is_closed { write(path, contents, *mode, None, false) } else { Err(error) };
                 }
             }
         }
