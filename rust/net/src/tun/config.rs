@@ -87,7 +87,9 @@ impl TunConfig {
 const NAME: &str = "openztna%d";
 /// Two bursts of 64 KiB in packets of 1280 bytes fit ten times: the kernel's own 500 are lost in one.
 const QUEUE: u32 = 1_000;
+#[cfg(any(target_os = "linux", test))]
 const MOST_NAME: usize = 15;
+#[cfg(any(target_os = "linux", test))]
 const LEAST_MTU: u16 = 1_280;
 
 #[cfg(test)]

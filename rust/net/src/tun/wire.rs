@@ -18,6 +18,7 @@ pub(super) enum Framing {
     /// Nothing.
     Bare,
     /// What is still to be done to it (`IFF_VNET_HDR`).
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only a Linux device of our own has it"))]
     Virtio,
     /// Its address family in four bytes: Apple's `utun`.
     Family,
