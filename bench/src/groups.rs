@@ -9,6 +9,7 @@ mod memory; // what a peer takes
 mod packet; // reading, summing, rewriting, cutting and joining
 mod policy; // the flow table
 mod datapath; // a packet from one end to the other
+mod burst; // a long packet from one end to the other
 mod netstack; // streams out of packets
 mod path; // a local proxy's bytes, through everything
 mod gate; // leases at the gateway
@@ -30,6 +31,7 @@ pub(crate) const ALL: &[Group] = &[
     Group { name: "packet", run: packet::run },
     Group { name: "policy", run: policy::run },
     Group { name: "datapath", run: datapath::run },
+    Group { name: "burst", run: burst::run },
     Group { name: "netstack", run: netstack::run },
     Group { name: "path", run: path::run },
     Group { name: "gate", run: gate::run },

@@ -156,7 +156,7 @@ impl End {
 
     fn receive(&mut self) -> Outcome {
         for _ in 0..BATCHES {
-            if !self.port.recv(&mut self.batch)? {
+            if !self.port.is_readable() || !self.port.recv(&mut self.batch)? {
                 break;
             }
             let mut datagrams = self.batch.datagrams().peekable();
@@ -180,7 +180,7 @@ impl End {
 
     fn send(&mut self) -> Outcome {
         for _ in 0..BURSTS {
-            if self.port.is_blocked() {
+            if self.port.is_blocked() || !self.tun.is_readable() {
                 break;
             }
             let Some(mut burst) = self.tun.recv(&mut self.buffer)? else { break };

@@ -47,3 +47,19 @@ impl Keys {
 pub(crate) fn hexadecimal(key: [u8; 32]) -> String {
     key.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_is_told_of_the_other() {
+        let keys = Keys::new();
+        let settings = keys.settings(Place::A);
+        assert!(settings.contains(&BASE64_STANDARD.encode(keys.public(Place::B))));
+        assert!(
+            settings.contains("Endpoint = 10.77.0.2:51821\n") && settings.contains("ListenPort = 51820\n")
+        );
+        assert_eq!(hexadecimal([0xa5; 32]), "a5".repeat(32));
+    }
+}

@@ -194,3 +194,17 @@ pub(crate) fn check_tools() -> Outcome {
 /// Inside every tunnel.
 const MTU: &str = "1420";
 const MOMENT: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tunnels_are_chosen_by_name() {
+        let chosen =
+            |names: &[&str]| Kind::chosen(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert_eq!(chosen(&["path", "cable"]).unwrap(), [Kind::Cable, Kind::Path]);
+        assert!(chosen(&["pathh"]).unwrap_err().to_string().contains("wireguard-go, "));
+        assert!(chosen(&[]).unwrap().contains(&Kind::Path));
+    }
+}

@@ -133,3 +133,21 @@ fn range(values: impl IntoIterator<Item = f64>) -> Option<[f64; 3]> {
 fn written(range: Option<[f64; 3]>) -> String {
     range.map_or("-".into(), |[median, low, high]| format!("{median:.2} ({low:.2}-{high:.2})"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_and_ranges() {
+        let rows: [(&[f64], &str); 4] = [
+            (&[], "-"),
+            (&[1.5], "1.50 (1.50-1.50)"),
+            (&[3.0, 1.0, 2.0], "2.00 (1.00-3.00)"),
+            (&[4.0, 1.0, 2.0, 3.0], "3.00 (1.00-4.00)"),
+        ];
+        for (values, expected) in rows {
+            assert_eq!(written(range(values.iter().copied())), expected);
+        }
+    }
+}
