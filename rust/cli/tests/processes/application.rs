@@ -10,7 +10,8 @@ use tokio::time::timeout;
 use crate::process::PATIENCE;
 
 /// Serves a page that names `name`, for as long as the test runs. `GET /many/N` brings N bytes, `PUT` takes what it is
-/// given and says how many bytes that was, and `GET /stay` keeps the connection open.
+/// given and says how many bytes that was, and `GET /stay` keeps the connection open. `GET /with/HOST` brings a page that
+/// runs HOST's `/script`, which gives that page another title.
 pub(crate) async fn serve(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -33,10 +34,16 @@ async fn answer(mut stream: TcpStream, name: &str) -> Option<()> {
     }
     let page = match between(&head, "PUT ", " HTTP/1.1") {
         Some(_) => take(&mut stream, between(&head, "Content-Length: ", "\r\n")?).await?,
-        None => format!("This is the {name}.\n"),
+        None if head.starts_with("GET /script ") => format!("document.title = 'by the {name}';"),
+        None => match between(&head, "GET /with/", " ") {
+            Some(other) => format!("<title>alone</title><script src=\"http://{other}/script\"></script>"),
+            None => format!("This is the {name}.\n"),
+        },
     };
-    let length = page.len();
-    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{page}");
+    let (length, kind) = (page.len(), if page.starts_with('<') { "text/html" } else { "text/plain" });
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n{page}"
+    );
     stream.write_all(answer.as_bytes()).await.ok()?;
     if head.starts_with("GET /stay ") {
         while stream.read_u8().await.is_ok() {} // for as long as the other side likes

@@ -12,14 +12,27 @@ use crate::process::until;
 use crate::world::World;
 
 /// A window of a browser that knows no certificate authority of ours: it is told to go on where a person would be asked.
-struct Window {
+pub(crate) struct Window {
     http: reqwest::Client,
     session: String,
     _driver: Child,
 }
 
+/// Not run: nobody needs any to sign in.
+const NO_SCRIPTS: u8 = 2;
+
 impl Window {
+    /// One without scripts.
     async fn open(org: &OrgString) -> Self {
+        Self::open_with(
+            org,
+            &[],
+            json!({ "profile.managed_default_content_settings.javascript": NO_SCRIPTS }),
+        )
+        .await
+    }
+
+    pub(crate) async fn open_with(org: &OrgString, args: &[&str], prefs: Value) -> Self {
         let mut driver = Command::new("chromedriver");
         let driver = driver.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
         let mut driver = driver.spawn().expect("`./tests/run` installs chromium-driver");
@@ -30,11 +43,9 @@ impl Window {
                 break port.trim_end_matches('.').parse::<u16>().unwrap();
             }
         };
-        // No sandbox: tests run as root in containers. No scripts: nobody needs any to sign in.
-        let options = json!({
-            "args": ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage"],
-            "prefs": { "profile.managed_default_content_settings.javascript": 2 },
-        });
+        // No sandbox: tests run as root in containers.
+        let args = [&["--headless=new", "--no-sandbox", "--disable-dev-shm-usage"], args].concat();
+        let options = json!({ "args": args, "prefs": prefs });
         let wanted = json!({ "alwaysMatch": { "acceptInsecureCerts": true, "goog:chromeOptions": options } });
         let http = person::browser(org);
         let mut window = Self { http, session: format!("http://127.0.0.1:{port}/session"), _driver: driver };
@@ -49,12 +60,12 @@ impl Window {
         sent.unwrap().json::<Value>().await.unwrap()["value"].take()
     }
 
-    async fn get(&self, command: &str) -> Value {
+    pub(crate) async fn get(&self, command: &str) -> Value {
         let sent = self.http.get(format!("{}{command}", self.session)).send().await;
         sent.unwrap().json::<Value>().await.unwrap()["value"].take()
     }
 
-    async fn go(&self, address: &str) {
+    pub(crate) async fn go(&self, address: &str) {
         self.post("/url", json!({ "url": address })).await;
     }
 
@@ -86,7 +97,7 @@ impl Window {
     }
 
     /// Ends the browser with its driver.
-    async fn close(self) {
+    pub(crate) async fn close(self) {
         self.http.delete(&self.session).send().await.unwrap();
     }
 }

@@ -1,11 +1,14 @@
 //! Applications that know nothing of a proxy, in a network and with an `/etc` of the test's own.
 
 use std::fs;
+use std::net::IpAddr;
 
+use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::chromium::Window;
 use crate::process::{PATIENCE, Said, run, until};
 use crate::sandbox::sandbox;
 use crate::world::World;
@@ -60,6 +63,34 @@ fn applications_reach_what_is_granted_by_its_name_and_nothing_else() {
         assert!(ana.process.ended(PATIENCE).await.success());
         assert_eq!(network().await, before);
     });
+}
+
+/// Browsers keep pages of a public network from asking a local one: both families of a name must look alike to them.
+#[test]
+fn p6_3_a_page_of_one_family_may_use_the_other() {
+    sandbox(async |_| {
+        let world = world().await;
+        let _ana = world.sign_in().await;
+        let (wiki, board) = (addresses("wiki.test").await, addresses("board.test").await);
+        for (own, other) in [(&wiki[0], &board[1]), (&wiki[1], &board[0])] {
+            let rules = format!("--host-resolver-rules=MAP wiki.test {own}, MAP board.test {other}");
+            let window = Window::open_with(&world.org, &[&rules], json!({})).await;
+            window.go("http://wiki.test/with/board.test").await;
+            assert_eq!(window.get("/title").await, "by the board", "{own} {other}");
+            window.close().await;
+        }
+    });
+}
+
+/// A name's two addresses, as they stand in a URL: IPv4, IPv6.
+async fn addresses(name: &str) -> [String; 2] {
+    let found = tokio::net::lookup_host((name, 80)).await.unwrap();
+    let mut found: Vec<IpAddr> = found.map(|at| at.ip()).collect();
+    found.sort_unstable();
+    match found.as_slice() {
+        [IpAddr::V4(v4), IpAddr::V6(v6)] => [v4.to_string(), format!("[{v6}]")],
+        other => panic!("{name}: {other:?}"),
+    }
 }
 
 #[test]
