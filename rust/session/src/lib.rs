@@ -1,10 +1,11 @@
 //! Decides what the client does next; the only crate that sees all five modules.
 //!
 //! ```text
-//!   commands ──▶ ┌─────────────────────────────────────────┐ ──▶ HTTP calls, the stream, the browser
-//!   answers  ──▶ │ Session: auth · posture · policy · tunnel │ ──▶ Plane: keys, peers, grants for the data thread
-//!   frames   ──▶ │          · proxy         state (a picture │ ──▶ answers to local applications
-//!   dials    ──▶ └─────────────── in `transitions.rs`) ──────┘ ──▶ what to keep on disk, what to show
+//!   commands  ─▶ ┌───────────────────────────────────────────┐ ─▶ HTTP calls, the stream, the browser
+//!   answers   ─▶ │ Session: auth · posture · policy · tunnel │ ─▶ Plane: keys, peers, grants for the data thread
+//!   frames    ─▶ │          · proxy · names                  │ ─▶ answers to dials and to questions about names
+//!   dials     ─▶ │                                           │ ─▶ what the machine's network is to be like
+//!   questions ─▶ └──── state (a picture in `transitions.rs`) ┘ ─▶ what to keep on disk, what to show
 //! ```
 //!
 //! One law: *after each `handle…`, drain [`Session::poll`]*; come back at [`Session::next_wake`].

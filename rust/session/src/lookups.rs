@@ -34,6 +34,8 @@ struct Lookup {
     until: Time,
     /// The site's business that it waits for.
     wait: Option<Errand>,
+    /// There was room for it once.
+    is_admitted: bool,
 }
 
 /// What is asked of a site, about which name.
@@ -72,7 +74,8 @@ impl Session {
             Read::Silence => self.push(Output::Silence { query }),
             Read::Answer(message) => self.push(Output::Answer { query, message }),
             Read::Question(question) => {
-                let lookup = Lookup { question: *question, until: now + PATIENCE, wait: None };
+                let until = now + PATIENCE;
+                let lookup = Lookup { question: *question, until, wait: None, is_admitted: false };
                 self.look_up(query, lookup, now);
             }
         }
@@ -252,15 +255,19 @@ impl Session {
 
     /// Lets a question wait, if there is room. Where there is none, it cannot be answered at the moment.
     fn wait(&mut self, query: QueryId, lookup: Lookup) -> bool {
-        let topic = lookup.question.topic();
-        let alike = self.lookups.waiting.values().filter(|other| other.question.topic() == topic).count();
-        let has_room = self.lookups.waiting.len() < MOST_WAITING && alike < MOST_ALIKE;
+        let has_room = lookup.is_admitted || self.has_room_for(&lookup.question);
         if has_room {
-            self.lookups.waiting.insert(query, lookup);
+            self.lookups.waiting.insert(query, Lookup { is_admitted: true, ..lookup });
         } else {
             self.push(Output::Answer { query, message: lookup.question.failure() });
         }
         has_room
+    }
+
+    fn has_room_for(&self, question: &Question) -> bool {
+        let alike = |other: &&Lookup| other.question.topic() == question.topic();
+        self.lookups.waiting.len() < MOST_WAITING
+            && self.lookups.waiting.values().filter(alike).count() < MOST_ALIKE
     }
 
     fn ask_broker(&mut self, errand: Errand, now: Time) {
@@ -317,6 +324,15 @@ impl Session {
         if !self.is_in_use(name) {
             self.lookups.loose.retain(|loose| loose != name);
             self.book.forget(name);
+        }
+    }
+
+    /// Names that may not be known of any more make room in the book.
+    pub(crate) fn thin_out_book(&mut self) {
+        let names = self.book.entries().map(|(name, _)| name);
+        let unknown: Vec<DomainName> = names.filter(|name| !self.may_know(name)).cloned().collect();
+        for name in unknown {
+            self.book.forget(&name);
         }
     }
 

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use ztna_model::{Address, Cidr, DomainName, Inner, Synthetic, has_forbidden_target};
 
@@ -65,13 +67,13 @@ impl Session {
             Address::Prefix(_) => None,
         });
         let named = named.filter(DomainName::may_be_private);
-        let mut all: Vec<DomainName> =
-            self.suffixes().iter().cloned().chain(named).chain(reverse_zones()).collect();
-        // What others stand below comes before them.
-        all.sort_by_cached_key(|name| (name.labels().count(), name.clone()));
+        let all = self.suffixes().iter().cloned().chain(named).chain(reverse_zones());
+        // What others stand below comes right before them.
+        let by_labels: BTreeMap<Vec<String>, DomainName> =
+            all.map(|name| (name.labels().rev().map(str::to_owned).collect(), name)).collect();
         let mut domains: Vec<DomainName> = Vec::new();
-        for name in all {
-            if !domains.iter().any(|domain| name.is_within(domain)) {
+        for name in by_labels.into_values() {
+            if !domains.last().is_some_and(|above| name.is_within(above)) {
                 domains.push(name);
             }
         }

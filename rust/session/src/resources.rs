@@ -139,7 +139,13 @@ impl Session {
 
     /// The address that stands in for a name that may be known of; none if the book is full.
     pub(crate) fn stand_in(&mut self, name: &DomainName) -> Option<Synthetic> {
-        let address = self.book.address(name).ok()?;
+        let address = match self.book.address(name) {
+            Ok(address) => address,
+            Err(_) => {
+                self.thin_out_book();
+                self.book.address(name).ok()?
+            }
+        };
         if !self.is_exactly_known(name) {
             self.note_loose(name);
         }

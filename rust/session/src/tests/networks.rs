@@ -86,7 +86,7 @@ fn p6_6_the_resolver_is_asked_about_the_organisation_s_names_alone() {
     let network = desk.wished().expect("a wish");
     assert_eq!(
         domains(&network),
-        ["internal", "corp.example", "apps.partner.example", "wiki.partner.example"]
+        ["corp.example", "apps.partner.example", "wiki.partner.example", "internal"]
     );
     let reverse: Vec<&str> =
         network.domains.iter().map(DomainName::as_str).filter(|name| name.ends_with(".arpa")).collect();

@@ -1,13 +1,14 @@
 //! What is answered here, and what is handed on.
 
 use hickory_proto::rr::RecordType;
-use ztna_api::device::Wanted;
+use ztna_api::device::{Changed, Wanted};
 use ztna_model::{DenyReason, secs};
 use ztna_proxy::Verdict;
 
 use super::Told::{Forwarded, Nothing, Records};
 use super::{LATER, NO_SUCH_NAME, NONE_OF_THESE, closed, open, prefix, question, read, records};
 use crate::tests::desk::{Desk, denied, granted};
+use crate::tests::position;
 use crate::{Output, QueryId, Transport};
 
 #[test]
@@ -145,6 +146,24 @@ fn p6_5_two_sites_with_the_same_plan_are_told_apart_by_name() {
     assert_eq!(desk.look_up(2, "3.2.1.10.in-addr.arpa", RecordType::PTR), Forwarded);
     let routed = desk.session.snapshot().network.routes;
     assert!(!routed.contains(&"10.1.0.0/16".parse().unwrap()));
+}
+
+#[test]
+fn p6_2_names_that_are_gone_make_room_for_others() {
+    let mut desk = Desk::connected(vec![granted("wiki")]);
+    let [wiki, _] = desk.address_of("wiki.demo");
+    for n in 0..4_095 {
+        desk.address_of(&format!("n{n}.gone.example"));
+    }
+    desk.frame(Changed {
+        position: position(2),
+        visible: vec![open("crm", "crm.corp.example")],
+        gone: vec![],
+        suffixes: None,
+    });
+    assert!(matches!(desk.look_up(1, "crm.corp.example", RecordType::A), Records(_)));
+    assert_eq!(desk.look_up(2, "wiki.demo", RecordType::A), Records(vec![wiki]), "it keeps its address");
+    assert_eq!(desk.session.book.entries().len(), 2);
 }
 
 #[test]
