@@ -13,6 +13,7 @@ mod asking; // what a device may ask, and what it is told
 mod nets; // machines of their own, where a test needs some
 mod echoes; // those that are neither TCP nor UDP
 mod through_kernel; // packets that the kernel forwards
+mod packet_filter; // and what it does not let pass
 mod stalling; // what happens when somebody does not read
 mod wireguard_go; // what somebody else's WireGuard makes of it
 mod speed; // how fast it goes

@@ -45,12 +45,15 @@ pub(super) fn switch(switches: &[Switch]) -> Result<(), SwitchError> {
     Ok(())
 }
 
-/// Puts everything back. The general switches come first: they move those of single devices.
+/// Puts everything back. A general switch stands ahead of what it moves along.
 pub(super) fn put_back(switches: &[Switch]) {
+    let mut is_ours = false;
     for Switch { name, before, after } in switches {
-        // What somebody else has set meanwhile is theirs.
-        let is_ours = |after: &String| read(name).is_none_or(|now| now == *after);
-        if !after.as_ref().is_none_or(is_ours) {
+        // What somebody else has set meanwhile is theirs, and so is what goes with it.
+        if let Some(after) = after {
+            is_ours = read(name).is_some_and(|now| now == *after);
+        }
+        if !is_ours {
             continue;
         }
         // A device may be gone.
