@@ -179,11 +179,10 @@ impl End {
     }
 
     fn send(&mut self) -> Outcome {
-        for _ in 0..BURSTS {
-            if self.port.is_blocked() || !self.tun.is_readable() {
-                break;
-            }
+        let mut budget = BYTES;
+        while budget > 0 && !self.port.is_blocked() && self.tun.is_readable() {
             let Some(mut burst) = self.tun.recv(&mut self.buffer)? else { break };
+            budget = budget.saturating_sub(burst.bytes().len().max(LEAST));
             let outlet = &mut Outlet(&mut self.port);
             // What is denied is counted, and nobody here waits for an answer.
             let _ = match self.side {
@@ -223,6 +222,8 @@ fn key(name: &str) -> Outcome<[u8; 32]> {
     bytes.try_into().map_err(|_| "a key has 32 bytes".into())
 }
 
-/// How much is done in one turn: system calls that receive, and that read the device.
+/// How much is done in one turn: system calls that receive, and bytes that are read from the device; each packet costs
+/// something, however short it is.
 const BATCHES: usize = 2;
-const BURSTS: usize = 16;
+const BYTES: usize = 1 << 20;
+const LEAST: usize = 2_048;
