@@ -33,6 +33,7 @@ mod frames; // what the broker says
 mod dials; // what local applications ask for
 mod facts; // what the device says about itself
 mod resources; // what may be known of, and what is granted
+mod stand_ins; // addresses for names
 mod fate; // what becomes of a question about a name
 mod lookups; // questions about names that wait for somebody
 

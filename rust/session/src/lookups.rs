@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use ztna_api::device::{Release, Wanted};
+use ztna_api::device::Wanted;
 use ztna_model::{
     Decision, DenyReason, DomainName, Fix, GatewayId, Grant, LeaseId, Match, Port, Protocol, Random, Time,
     millis, secs,
@@ -11,7 +11,6 @@ use ztna_names::{Found, Question, Read, Records, Sought, Transport, hear, read, 
 use crate::fate::Fate;
 use crate::output::{Output, Plane, QueryId};
 use crate::session::Session;
-use crate::stream::Stream;
 
 /// What local applications want to know about names.
 #[derive(Debug, Default)]
@@ -19,13 +18,13 @@ pub(crate) struct Lookups {
     /// Questions that have no answer yet.
     waiting: BTreeMap<QueryId, Lookup>,
     /// What the broker was asked for, by the number of the request.
-    asked: BTreeMap<u64, Wanted>,
+    pub(crate) asked: BTreeMap<u64, Wanted>,
     /// What sites were asked.
     sent: BTreeMap<Subject, Sent>,
     /// What sites have said, while it may be remembered.
     found: BTreeMap<Subject, Kept>,
     /// Names below wildcards that have addresses of the book, oldest first.
-    loose: VecDeque<DomainName>,
+    pub(crate) loose: VecDeque<DomainName>,
 }
 
 #[derive(Debug)]
@@ -217,20 +216,6 @@ impl Session {
         self.lookups.asked.len()
     }
 
-    /// Notes that a name below a wildcard has an address. The oldest that nobody uses makes room for it.
-    pub(crate) fn note_loose(&mut self, name: &DomainName) {
-        if self.lookups.loose.contains(name) {
-            return;
-        }
-        self.lookups.loose.push_back(name.clone());
-        if self.lookups.loose.len() > MOST_LOOSE {
-            let unused = self.lookups.loose.iter().find(|name| !self.is_in_use(name)).cloned();
-            if let Some(unused) = unused {
-                self.forget_name(&unused);
-            }
-        }
-    }
-
     fn look_up(&mut self, query: QueryId, lookup: Lookup, now: Time) {
         match self.fate(&lookup.question) {
             Fate::Forward => self.push(Output::Forward { query }),
@@ -304,48 +289,6 @@ impl Session {
         }
     }
 
-    /// A name below a wildcard does not exist: leases that were taken to find out go back, so that a page full of names
-    /// that somebody made up leaves nothing behind.
-    fn give_back(&mut self, name: &DomainName) {
-        if self.is_exactly_known(name) {
-            return;
-        }
-        let grants = self.resources.grants.values().filter(|grant| is_of(grant, name));
-        for lease in grants.map(|grant| grant.lease).collect::<Vec<_>>() {
-            if matches!(self.stream, Stream::Open(_)) {
-                self.push(Output::Send(Box::new(Release { lease }.into())));
-            }
-            self.disallow(lease, DenyReason::NotFound);
-        }
-        self.forget_name(name);
-    }
-
-    fn forget_name(&mut self, name: &DomainName) {
-        if !self.is_in_use(name) {
-            self.lookups.loose.retain(|loose| loose != name);
-            self.book.forget(name);
-        }
-    }
-
-    /// Names that may not be known of any more make room in the book.
-    pub(crate) fn thin_out_book(&mut self) {
-        let names = self.book.entries().map(|(name, _)| name);
-        let unknown: Vec<DomainName> = names.filter(|name| !self.may_know(name)).cloned().collect();
-        for name in unknown {
-            self.book.forget(&name);
-        }
-    }
-
-    fn is_in_use(&self, name: &DomainName) -> bool {
-        self.is_exactly_known(name) || self.is_leased(name) || self.is_dialled(name)
-    }
-
-    /// Whether there is a lease for the name, or one is asked for.
-    pub(crate) fn is_leased(&self, name: &DomainName) -> bool {
-        self.resources.grants.values().any(|grant| is_of(grant, name))
-            || self.lookups.asked.values().any(|asked| is_name(asked, name))
-    }
-
     /// Questions to sites that nobody waits for any more.
     fn drop_idle_questions(&mut self) {
         let Lookups { waiting, sent, .. } = &mut self.lookups;
@@ -383,11 +326,11 @@ fn is_for(grant: &Grant, wanted: &Wanted) -> bool {
     }
 }
 
-fn is_of(grant: &Grant, name: &DomainName) -> bool {
+pub(crate) fn is_of(grant: &Grant, name: &DomainName) -> bool {
     matches!(&grant.covers, Match::Name { name: granted, .. } if granted == name)
 }
 
-fn is_name(wanted: &Wanted, name: &DomainName) -> bool {
+pub(crate) fn is_name(wanted: &Wanted, name: &DomainName) -> bool {
     matches!(wanted, Wanted::Name { name: other, .. } if other == name)
 }
 
@@ -405,5 +348,3 @@ const MOST_WAITING: usize = 512;
 const MOST_ALIKE: usize = 64;
 /// Answers of sites that are remembered.
 const MOST_FOUND: usize = 256;
-/// Names below wildcards that have addresses.
-const MOST_LOOSE: usize = 1_024;

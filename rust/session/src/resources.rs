@@ -4,9 +4,8 @@ use std::net::IpAddr;
 use ztna_api::device::Wanted;
 use ztna_model::{
     Address, AddressName, DenyReason, DomainName, Endpoint, GatewayId, Grant, Host, LeaseId, Port, Protocol,
-    ResourceId, Synthetic, Visible,
+    ResourceId, Visible,
 };
-use ztna_proxy::Verdict;
 
 use crate::fate::{Named, Open};
 use crate::output::{Output, Plane};
@@ -135,43 +134,6 @@ impl Session {
     /// Domain names under which everything is the organisation's, while the tunnel is wanted.
     pub(crate) fn suffixes(&self) -> &[DomainName] {
         self.account.as_ref().filter(|_| self.wanted).map_or(&[], |account| &account.suffixes)
-    }
-
-    /// The address that stands in for a name that may be known of; none if the book is full.
-    pub(crate) fn stand_in(&mut self, name: &DomainName) -> Option<Synthetic> {
-        let address = match self.book.address(name) {
-            Ok(address) => address,
-            Err(_) => {
-                self.thin_out_book();
-                self.book.address(name).ok()?
-            }
-        };
-        if !self.is_exactly_known(name) {
-            self.note_loose(name);
-        }
-        Some(address)
-    }
-
-    /// Who is meant by an address that an application goes to: one that stands in for a name means the name.
-    pub(crate) fn behind(&self, host: &Host) -> Option<Host> {
-        match host {
-            Host::Address(address) if Synthetic::RANGES.iter().any(|range| range.contains(*address)) => {
-                self.book.name_of(*address).cloned().map(Host::Name)
-            }
-            Host::Address(_) | Host::Name(_) => Some(host.clone()),
-        }
-    }
-
-    /// What to ask the broker for, to reach `host`.
-    pub(crate) fn wanted_for(&mut self, host: &Host) -> Result<Wanted, Verdict> {
-        match host {
-            Host::Address(address) => Ok(Wanted::Address(*address)),
-            Host::Name(name) => {
-                let synthetic =
-                    self.stand_in(name).ok_or_else(|| Verdict::denied(DenyReason::LimitReached))?;
-                Ok(Wanted::Name { name: name.clone(), synthetic })
-            }
-        }
     }
 
     /// The broker told all that may be known of.

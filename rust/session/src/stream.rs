@@ -139,6 +139,26 @@ impl Session {
         self.lose_stream(now);
     }
 
+    /// This machine's network is another one: what waited for a better moment is tried now, and a stream that is open has
+    /// to show that it still is.
+    pub fn handle_network_changed(&mut self, now: Time) {
+        if matches!(self.stream, Stream::Opening { .. }) {
+            self.give_up_stream(now);
+        }
+        match &mut self.stream {
+            Stream::Closed | Stream::Opening { .. } => {}
+            Stream::Waiting { until } => {
+                *until = now;
+                self.patience = Patience::default();
+            }
+            Stream::Open(open) => {
+                open.expect_answer(now);
+                self.push(Output::Send(Box::new(NeedNonces { count: 1 }.into())));
+            }
+        }
+        self.pass_time_on_stream(now);
+    }
+
     /// Says `body` under the device key, over a broker nonce; waits for one where there is none.
     pub(crate) fn declare(&mut self, body: Body, now: Time) {
         if let Stream::Open(open) = &mut self.stream {

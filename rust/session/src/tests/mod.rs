@@ -4,6 +4,7 @@ mod desk;
 mod names;
 mod networks;
 mod rights;
+mod roaming;
 
 use proptest::prelude::*;
 use ztna_api::device::{
