@@ -133,6 +133,11 @@ impl Client {
         self.tell(Command::ReadSignals).await;
     }
 
+    /// Tells that this machine's network is another one.
+    pub async fn network_changed(&self) {
+        self.tell(Command::NetworkChanged).await;
+    }
+
     /// Asks for a way to `host`: an address inside the tunnel, or why not.
     pub async fn dial(&self, host: Host, protocol: Protocol, port: Port) -> Result<Endpoint, Verdict> {
         let (answer, wait) = oneshot::channel();

@@ -96,9 +96,10 @@ impl Connector {
                 None
             }
         };
-        let steward = Steward { system, device, wishes, applied, upstreams, plane: plane.clone() };
         let outside = Outside { network, upstreams: resolvers };
         let client = Client::start(config, plane.clone(), events, outside)?;
+        let (told, heard) = (plane.clone(), client.clone());
+        let steward = Steward { system, device, wishes, applied, upstreams, plane: told, client: heard };
         let local = Local::bind(LocalConfig::at(config.proxy.listen), &mut SystemRandom::new()).await?;
         let proxy = ProxyStatus { address: local.address(), password: local.secret().expose().clone() };
         let dialler = Doorman { client: client.clone() };

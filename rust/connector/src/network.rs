@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use ztna_net::link::{LinkError, LinkWatch};
 use ztna_session::Network;
 
+use crate::client::Client;
 use crate::plane::PlaneHandle;
 use crate::system::{Applied, System};
 
@@ -23,6 +24,8 @@ pub(crate) struct Steward {
     pub(crate) upstreams: watch::Sender<Vec<SocketAddr>>,
     /// Who is told of changes.
     pub(crate) plane: PlaneHandle,
+    /// And who else.
+    pub(crate) client: Client,
 }
 
 impl Steward {
@@ -40,6 +43,7 @@ impl Steward {
                         tracing::info!(?change, "this machine's network has changed");
                         self.apply().await;
                         self.plane.network_changed().await;
+                        self.client.network_changed().await;
                     }
                     Err(error) => {
                         unseen(&error);

@@ -30,6 +30,7 @@ pub(super) enum Command {
     Dial(Dial, oneshot::Sender<Result<Endpoint, Verdict>>),
     CancelDial(DialId),
     ReadSignals,
+    NetworkChanged,
 }
 
 /// What tasks of the driver's own report.
@@ -178,6 +179,7 @@ impl Driver {
                 self.session.cancel_dial(id);
             }
             Command::ReadSignals => self.session.read_signals(now),
+            Command::NetworkChanged => self.session.handle_network_changed(now),
         }
     }
 

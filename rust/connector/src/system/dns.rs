@@ -94,7 +94,10 @@ impl Dns {
             Way::Resolved(resolved) => {
                 let _ = resolved.revert().await; // it does by itself when the device is gone
             }
-            Way::Resolvconf(program) => program.release().await.map_err(|error| error.to_string())?,
+            Way::Resolvconf(program) => {
+                program.release().await.map_err(|error| error.to_string())?;
+                self.journal.write(&Record::default()).map_err(|error| error.to_string())?;
+            }
             Way::None | Way::File => {}
         }
         self.undo_files()
