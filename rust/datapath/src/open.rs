@@ -86,7 +86,9 @@ impl Datapath {
         let verdict = match (packet.content(), packet.flow()) {
             (Content::IcmpError(error), _) => self.table.returning_error(Scope::DEVICE, via, &error.about),
             (Content::Tcp(_) | Content::Udp(_) | Content::Echo(_), Some(flow)) => {
-                self.table.returning(Scope::DEVICE, via, &flow, bytes.len())
+                let verdict = self.table.returning(Scope::DEVICE, via, &flow, bytes.len());
+                self.follow(verdict, Scope::DEVICE, &packet, flow.reversed());
+                verdict
             }
             (Content::Tcp(_) | Content::Udp(_) | Content::Echo(_), None) => {
                 Verdict::Deny(DenyReason::UnreadablePacket)
@@ -115,7 +117,10 @@ impl Datapath {
         if is_answer(&flow.reversed()) && packet.checksums_hold() {
             return Opened::Query { peer, from: flow.source, payload: payload_of(bytes) };
         }
-        match self.table.outgoing(Scope(peer.number()), &flow, bytes.len()) {
+        let scope = Scope(peer.number());
+        let verdict = self.table.outgoing(scope, &flow, bytes.len());
+        self.follow(verdict, scope, &packet, flow);
+        match verdict {
             Verdict::Allow(slot) => Opened::Packet { peer, slot, packet: bytes },
             Verdict::Ask(_) => self.refuse(peer, &packet, DenyReason::NoRule, sink),
             Verdict::Deny(reason) => self.refuse(peer, &packet, reason, sink),

@@ -1,5 +1,5 @@
 use ztna_model::{DenyReason, Flow};
-use ztna_packet::{Burst, Content, Packet, parse};
+use ztna_packet::{Burst, Content, Packet, TcpFlags, parse};
 use ztna_policy::{Scope, Slot, Verdict, Via};
 use ztna_tunnel::PeerId;
 
@@ -70,11 +70,11 @@ impl Datapath {
 
     fn judge_from_application(&mut self, packet: &[u8]) -> Verdict {
         debug_assert_eq!(self.side, Side::Client, "a gateway seals for somebody");
-        match parse(packet).as_ref().map(flow) {
-            Ok(Some(flow)) => self.table.outgoing(Scope::DEVICE, &flow, packet.len()),
-            Ok(None) => Verdict::Deny(DenyReason::NoRule),
-            Err(_) => Verdict::Deny(DenyReason::UnreadablePacket),
-        }
+        let Ok(read) = parse(packet) else { return Verdict::Deny(DenyReason::UnreadablePacket) };
+        let Some(flow) = read.flow() else { return Verdict::Deny(DenyReason::NoRule) };
+        let verdict = self.table.outgoing(Scope::DEVICE, &flow, packet.len());
+        self.follow(verdict, Scope::DEVICE, &read, flow);
+        verdict
     }
 
     fn judge_from_site(&mut self, peer: PeerId, packet: &[u8]) -> Verdict {
@@ -89,11 +89,23 @@ impl Datapath {
         match (packet.content(), packet.flow()) {
             (Content::IcmpError(error), _) => self.table.returning_error(scope, Via::SITE, &error.about),
             (Content::Tcp(_) | Content::Udp(_) | Content::Echo(_), Some(flow)) => {
-                self.table.returning(scope, Via::SITE, &flow, bytes)
+                let verdict = self.table.returning(scope, Via::SITE, &flow, bytes);
+                self.follow(verdict, scope, packet, flow.reversed());
+                verdict
             }
             (Content::Tcp(_) | Content::Udp(_) | Content::Echo(_), None) => {
                 Verdict::Deny(DenyReason::UnreadablePacket)
             }
+        }
+    }
+
+    /// Tells the table when TCP begins a flow or begins to end it. `flow` is the packet's as the device's packets show it.
+    #[inline]
+    pub(crate) fn follow(&mut self, verdict: Verdict, scope: Scope, packet: &Packet<'_>, flow: Flow) {
+        if let (Verdict::Allow(_), Content::Tcp(tcp)) = (verdict, packet.content())
+            && tcp.flags.has_any(TURNS)
+        {
+            self.table.set_ending(scope, &flow, !tcp.flags.has(TcpFlags::SYN));
         }
     }
 
@@ -120,6 +132,5 @@ pub fn flow_of(packet: &[u8]) -> Option<Flow> {
     parse(packet).ok()?.flow()
 }
 
-fn flow(packet: &Packet<'_>) -> Option<Flow> {
-    packet.flow()
-}
+/// What begins a flow, and what ends it.
+const TURNS: TcpFlags = TcpFlags::SYN.with(TcpFlags::FIN).with(TcpFlags::RST);

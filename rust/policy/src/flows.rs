@@ -26,8 +26,33 @@ pub(crate) struct Entry {
     pub(crate) key: Key,
     /// The rule it lives under, and from whom its answers must come.
     pub(crate) slot: Slot,
-    /// The second in which its last packet passed.
-    pub(crate) seen: u32,
+    /// When its last packet passed, and whether TCP has begun to end it.
+    pub(crate) seen: Seen,
+}
+
+/// A second, and a mark beside it: together they fit where one of them would.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen(u32);
+
+impl Seen {
+    /// In this second, of those that fit: there are 68 years of them.
+    pub(crate) const fn at(second: u32) -> Self {
+        Self(second & !Self::ENDING)
+    }
+
+    const fn second(self) -> u32 {
+        self.0 & !Self::ENDING
+    }
+
+    pub(crate) const fn is_ending(self) -> bool {
+        self.0 & Self::ENDING != 0
+    }
+
+    const fn marked(self, is_ending: bool) -> Self {
+        if is_ending { Self(self.0 | Self::ENDING) } else { Self(self.second()) }
+    }
+
+    const ENDING: u32 = 1 << 31;
 }
 
 /// No flow has this key: what the search has found out, for whoever opens one.
@@ -94,13 +119,23 @@ impl Flows {
     #[inline(always)]
     pub(crate) fn touch(&mut self, number: u32, now: u32) {
         if let Some(entry) = self.entries.get_mut(number as usize)
-            && entry.seen != now
+            && entry.seen.second() != now
         {
-            entry.seen = now;
-            let (links, chain) = self.by_age.queue(entry.key.protocol());
+            entry.seen = Seen::at(now).marked(entry.seen.is_ending());
+            let (links, chain) = self.by_age.queue(entry);
             links.leave(chain, number);
             links.join(chain, number);
         }
+    }
+
+    /// Notes whether TCP has begun to end flow `number`: it is silent for too long sooner then.
+    pub(crate) fn set_ending(&mut self, number: u32, is_ending: bool) {
+        let Some(entry) = self.entries.get_mut(number as usize) else { return };
+        let (links, chain) = self.by_age.queue(entry);
+        links.leave(chain, number);
+        entry.seen = entry.seen.marked(is_ending);
+        let (links, chain) = self.by_age.queue(entry);
+        links.join(chain, number);
     }
 
     /// Begins a flow that was not found, as the youngest of its rule's `siblings`. Whether there was room.
@@ -108,7 +143,7 @@ impl Flows {
         let Some(number) = self.vacancy(entry) else { return false };
         self.index.insert(absent.hash, number);
         self.by_rule.join(siblings, number);
-        let (links, chain) = self.by_age.queue(entry.key.protocol());
+        let (links, chain) = self.by_age.queue(&entry);
         links.join(chain, number);
         let guess = self.guess(&entry.key);
         self.recent.get_mut(guess).into_iter().for_each(|recent| *recent = number);
@@ -127,10 +162,11 @@ impl Flows {
 
     /// Ends flow `number`, one of its rule's `siblings`.
     pub(crate) fn close(&mut self, secret: &HashKey, number: u32, siblings: &mut Chain) -> Option<Flow> {
-        let key = self.entries.get(number as usize)?.key;
+        let entry = *self.entries.get(number as usize)?;
+        let key = entry.key;
         self.index.remove(key.hash(secret), number);
         self.by_rule.leave(siblings, number);
-        let (links, chain) = self.by_age.queue(key.protocol());
+        let (links, chain) = self.by_age.queue(&entry);
         links.leave(chain, number);
         self.free.push(number);
         // INVARIANT: no way leads to a free entry.
@@ -146,7 +182,7 @@ impl Flows {
         let oldest = |chain: &Chain, limit| {
             let number = chain.first()?;
             let entry = self.entries.get(number as usize)?;
-            (now.saturating_sub(entry.seen) > limit).then_some((number, entry))
+            (now.saturating_sub(entry.seen.second()) > limit).then_some((number, entry))
         };
         oldest(&self.by_age.short, IDLE_SHORT).or_else(|| oldest(&self.by_age.long, IDLE_LONG))
     }
@@ -167,10 +203,10 @@ fn search<'a>(
 }
 
 impl Ages {
-    const fn queue(&mut self, protocol: Protocol) -> (&mut Links, &mut Chain) {
-        match protocol {
-            Protocol::Tcp => (&mut self.links, &mut self.long),
-            Protocol::Udp | Protocol::IcmpEcho => (&mut self.links, &mut self.short),
+    const fn queue(&mut self, entry: &Entry) -> (&mut Links, &mut Chain) {
+        match entry.key.protocol() {
+            Protocol::Tcp if !entry.seen.is_ending() => (&mut self.links, &mut self.long),
+            Protocol::Tcp | Protocol::Udp | Protocol::IcmpEcho => (&mut self.links, &mut self.short),
         }
     }
 }
@@ -183,7 +219,9 @@ const fn guesses(most: u32) -> usize {
 // No flow: beyond every room.
 const NONE: u32 = u32::MAX;
 
-// Seconds of silence that a flow outlives: TCP's are RFC 5382's (REQ-5), UDP's and echo's RFC 4787's (REQ-5).
+// Seconds of silence that a flow outlives: TCP's are RFC 5382's (REQ-5), UDP's and echo's RFC 4787's (REQ-5). What TCP has
+// begun to end goes with the short-lived: at the device it would open again with the next packet, and a gateway that
+// ends flows itself does so before.
 const IDLE_LONG: u32 = 2 * 3600 + 4 * 60;
 const IDLE_SHORT: u32 = 2 * 60;
 

@@ -4,7 +4,7 @@ use thiserror::Error;
 use ztna_model::{DenyReason, Flow, LeaseId, Time};
 
 use crate::destinations::{Destinations, Rank};
-use crate::flows::{Absent, Entry, Flows};
+use crate::flows::{Absent, Entry, Flows, Seen};
 use crate::key::{HashKey, Key};
 use crate::limits::Limits;
 use crate::rule::{Effect, Rule, Scope, Via};
@@ -100,6 +100,17 @@ impl Table {
         live.to_device.count(bytes);
         self.flows.touch(number, self.second);
         Verdict::Allow(slot)
+    }
+
+    /// Notes what TCP's flags say of a flow, as the device's packets show it: that it has begun to end (FIN, RST), or
+    /// begins anew. One that has begun to end makes room after a short silence, not a long one.
+    pub fn set_ending(&mut self, scope: Scope, flow: &Flow, is_ending: bool) {
+        if let Some(key) = Key::outgoing(scope, flow)
+            && let Ok((number, entry)) = self.flows.find(&self.secret, key)
+            && entry.seen.is_ending() != is_ending
+        {
+            self.flows.set_ending(number, is_ending);
+        }
     }
 
     /// Judges an ICMP error from the resource's side, which came through `via` and is about the packet `inner` that
@@ -207,7 +218,7 @@ impl Table {
         match arm.rank {
             Rank::Allow => {
                 let Some(slot) = self.rules.slot(arm.rule, arm.via) else { return NOTHING };
-                self.open(absent, Entry { key, slot, seen: self.second }, arm.flows, bytes)
+                self.open(absent, Entry { key, slot, seen: Seen::at(self.second) }, arm.flows, bytes)
             }
             Rank::Ask => self.rules.slot(arm.rule, arm.via).map_or(NOTHING, Verdict::Ask),
             Rank::Deny => match self.rules.at(arm.rule).map(|(_, rule)| rule.effect) {

@@ -166,6 +166,33 @@ fn a_silent_flow_is_forgotten() {
 }
 
 #[test]
+fn a_flow_that_has_begun_to_end_makes_room_after_a_short_silence() {
+    let (ending, again) = (flow("tcp 198.19.0.1:5 10.0.0.1:80"), flow("tcp 198.19.0.1:6 10.0.0.1:80"));
+    let mut table = Table::new([0; 16], LIMITS);
+    table.insert(Rule { deadline: Time::MAX, ..rule(1, "allow tcp 10.0.0.0/8 *") }).unwrap();
+    for flow in [&ending, &again] {
+        assert_eq!(passes(&mut table, flow), [true; 3]);
+        table.set_ending(PEER, flow, true);
+        table.set_ending(PEER, flow, true);
+    }
+    // The same ends begin a new one.
+    table.set_ending(PEER, &again, false);
+    assert_eq!(table.flows(), 2);
+    // What still passes, an answer to a half-closed connection, keeps it.
+    assert!(table.begin_batch(Time::ZERO + secs(119)).is_empty());
+    assert_eq!(passes(&mut table, &ending), [true; 3]);
+    assert!(table.begin_batch(Time::ZERO + secs(239)).is_empty());
+    assert_eq!(table.flows(), 2);
+    assert!(table.begin_batch(Time::ZERO + secs(241)).is_empty());
+    assert_eq!(table.flows(), 1);
+    assert_eq!(table.returning(PEER, GATEWAY, &ending.reversed(), 1), Verdict::Deny(DenyReason::NoRule));
+    assert!(matches!(table.returning(PEER, GATEWAY, &again.reversed(), 1), Verdict::Allow(_)));
+    // It is nobody's flow any more, so there is nothing to note.
+    table.set_ending(PEER, &ending, true);
+    assert_eq!(table.flows(), 1);
+}
+
+#[test]
 fn the_same_lease_again_moves_its_deadline() {
     let first = rule(1, "allow tcp 10.0.0.0/8 443");
     let later = Rule { deadline: Time::ZERO + secs(240), ..first.clone() };
