@@ -12,6 +12,8 @@ mod lab; // networks in a box: start here
 #[cfg(test)]
 mod topology; // the box is what it says
 #[cfg(test)]
+mod impaired; // a bad network is as bad as it was told to be
+#[cfg(test)]
 mod links; // what the kernel tells of links, addresses and routes
 #[cfg(test)]
 mod system; // what the machine does for the tunnel

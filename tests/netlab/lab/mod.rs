@@ -21,6 +21,9 @@ pub(crate) use topology::{Access, BERLIN, Lab};
 mod nat; // how routers translate
 pub(crate) use nat::Nat;
 
+mod hop; // a wire on which things go wrong
+pub(crate) use hop::{Hop, Impairment};
+
 mod leaks; // what must not pass
 pub(crate) use leaks::Leaks;
 

@@ -1,5 +1,5 @@
 use super::namespace::{Namespace, wire};
-use super::{Leaks, Nat};
+use super::{Hop, Impairment, Leaks, Nat};
 
 /// A client with two ways into the world, and whom it may want to reach there.
 pub(crate) struct Lab {
@@ -102,10 +102,24 @@ impl Lab {
         self.router(access).run("conntrack", &["-F"], "");
     }
 
+    /// Between home and the internet things go wrong from here on.
+    pub(crate) async fn impair(&self, impairment: Impairment) -> Hop {
+        self.home.ip(&format!("link del {WAN}"));
+        let hop = Hop::between((&self.home, WAN), (&self.internet, "leg1"), impairment).await;
+        self.address(1, &self.home);
+        self.internet.ip("-6 route replace 2001:db8:a1::/64 via 2001:db8:1::2");
+        hop
+    }
+
     /// Connects `machine` to the internet, as `203.0.113.(4 n - 2)` and `2001:db8:n::2`.
     fn lead_out(&self, number: u8, machine: &Namespace) {
         let leg = format!("leg{number}");
         wire((&self.internet, &leg), (machine, WAN));
+        self.address(number, machine);
+    }
+
+    fn address(&self, number: u8, machine: &Namespace) {
+        let leg = format!("leg{number}");
         let base = (number - 1) * 4;
         self.internet.ip(&format!("addr add 203.0.113.{}/30 dev {leg}", base + 1));
         self.internet.ip(&format!("addr add 2001:db8:{number}::1/64 dev {leg} nodad"));

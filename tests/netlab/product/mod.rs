@@ -5,10 +5,10 @@ use organisation::Organisation;
 
 use std::time::Duration;
 
-use ztna_model::secs;
+use ztna_model::{millis, secs};
 use ztna_net::clock::Clock;
 
-use crate::lab::{Access, Nat, sandbox};
+use crate::lab::{Access, Impairment, Nat, sandbox};
 
 /// How long it is until something comes back, asking again as an application does.
 async fn until_it_echoes(
@@ -33,6 +33,90 @@ fn a_flow_survives_another_network_within_three_seconds_without_a_sign_in() {
             println!("first packet over {access:?}: {took:?}");
         }
         organisation.is_undisturbed().await;
+    });
+}
+
+#[test]
+fn an_answer_that_is_waited_for_in_silence_finds_the_device_in_its_new_network() {
+    sandbox(|_| async {
+        let organisation = Organisation::new(Nat::PortRestricted, secs(60), 1).await;
+        let _client = organisation.sign_in(&["--proxy"]).await;
+        let flow = organisation.open().await;
+        for access in [Access::Mobile, Access::Home] {
+            let (answered, ()) = tokio::join!(organisation.answers_later(&flow, secs(3)), async {
+                tokio::time::sleep(millis(200)).await;
+                organisation.lab.move_to(access);
+            });
+            assert!(answered, "{access:?}");
+        }
+        organisation.is_undisturbed().await;
+    });
+}
+
+#[test]
+fn g06_applications_packets_and_questions_stay_inside_the_tunnel_in_every_network() {
+    sandbox(|_| async {
+        let organisation = Organisation::new(Nat::PortRestricted, secs(60), 1).await;
+        let mut client = organisation.sign_in(&[]).await;
+        let flow = organisation.open_by_name().await;
+        let echo = organisation.lab.client.run("getent", &["ahosts", "echo.company.test"], "");
+        assert!(echo.contains("198.18.") && echo.contains("2001:2:0:1:"), "{echo}");
+        for access in [Access::Mobile, Access::Home] {
+            organisation.lab.move_to(access);
+            // A network that wants the tunnel's traffic (DHCP option 121), and has IPv6 as well.
+            let gateway = if access == Access::Home { "192.168.1.1" } else { "10.64.0.1" };
+            organisation.lab.client.ip(&format!("route replace 198.18.0.0/24 via {gateway} proto dhcp"));
+            organisation.lab.give_ipv6(access);
+            assert!(organisation.echoes(&flow, secs(3)).await, "{access:?}");
+            let fresh = organisation.open_by_name().await;
+            assert!(organisation.echoes(&fresh, secs(3)).await, "{access:?}");
+            organisation.is_undisturbed().await;
+        }
+        client.kill().await;
+        let gone = organisation
+            .lab
+            .client
+            .within(async { tokio::net::TcpStream::connect("198.18.0.7:7").await.is_err() });
+        assert!(gone.await, "what was the tunnel's leads nowhere");
+        assert_eq!(organisation.lab.leaks(), crate::lab::Leaks::NONE);
+    });
+}
+
+#[test]
+fn bytes_get_through_a_bad_network() {
+    sandbox(|_| async {
+        let organisation = Organisation::new(Nat::PortRestricted, secs(60), 1).await;
+        let hop = organisation.lab.impair(Impairment { delay: millis(5), ..Impairment::NONE }).await;
+        let mut client = organisation.sign_in(&[]).await;
+        let bad = Impairment {
+            seed: 3,
+            loss: 50,
+            reorder: 200,
+            duplicate: 10,
+            delay: millis(5),
+            jitter: millis(2),
+            ..Impairment::NONE
+        };
+        for (what, impairment) in [("nothing", Impairment::NONE), ("5 % loss and 20 % reordering", bad)] {
+            for (way, flow) in
+                [("the proxy", organisation.open().await), ("the device", organisation.open_by_name().await)]
+            {
+                hop.becomes(impairment);
+                let start = Clock.now();
+                let bytes: Vec<u8> = (0..50_000_u32).map(|number| number.to_le_bytes()[1]).collect();
+                assert!(organisation.brings_back(&flow, bytes, secs(60)).await, "{what}, by {way}");
+                println!("{what}, by {way}: 50 kB there and back in {:?}", Clock.now().since(start));
+                hop.becomes(Impairment::NONE);
+            }
+        }
+        let flow = organisation.open().await;
+        hop.becomes(Impairment { is_cut: true, ..Impairment::NONE });
+        assert!(!organisation.echoes(&flow, secs(4)).await);
+        hop.becomes(Impairment::NONE);
+        let flow = organisation.open().await;
+        assert!(organisation.echoes(&flow, secs(5)).await, "after a tunnel in the mountains");
+        organisation.is_undisturbed().await;
+        client.kill().await;
     });
 }
 

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
-use ztna_model::{OrgString, secs};
+use ztna_model::{OrgString, millis, secs};
 
 use crate::dir::TempDir;
 use crate::lab::{Lab, Leaks, Namespace, Nat};
@@ -17,7 +17,7 @@ use crate::process::{OPENZTNA, Process, Said, run, until};
 /// application that stands at both.
 pub(crate) struct Organisation {
     pub(crate) lab: Lab,
-    pub(crate) broker: Process,
+    _broker: Process,
     /// In Berlin and in Tokyo.
     pub(crate) gateways: Vec<Process>,
     org: OrgString,
@@ -40,7 +40,7 @@ impl Organisation {
         let mut broker = start(&lab.broker, &["broker", "--config", &config]);
         let org = broker.says(|line| line.trim().parse().ok()).await;
         broker.says(|line| line.contains("admin --socket").then_some(())).await;
-        let mut made = Self { lab, broker, gateways: vec![], org, dir, password: String::new() };
+        let mut made = Self { lab, _broker: broker, gateways: vec![], org, dir, password: String::new() };
         made.furnish(lease).await;
         for number in 0..gateways {
             made.add_gateway(number).await;
@@ -132,15 +132,34 @@ impl Organisation {
 
     /// Whether something comes back through `flow`, before `patience` ends.
     pub(crate) async fn echoes(&self, flow: &Flow, patience: Duration) -> bool {
+        self.brings_back(flow, b"echo".to_vec(), patience).await
+    }
+
+    /// Asks for an answer that comes after a while: until then the application says nothing.
+    pub(crate) async fn answers_later(&self, flow: &Flow, patience: Duration) -> bool {
+        self.brings_back(flow, LATER.to_vec(), A_WHILE + patience).await
+    }
+
+    /// Whether all of `bytes` comes back through `flow`, before `patience` ends.
+    pub(crate) async fn brings_back(&self, flow: &Flow, bytes: Vec<u8>, patience: Duration) -> bool {
         let stream = Arc::clone(&flow.0);
         let echo = async move {
             let mut stream = stream.lock().await;
-            stream.write_all(b"echo").await.ok()?;
-            let mut bytes = [0; 4];
-            stream.read_exact(&mut bytes).await.ok()?;
-            (&bytes == b"echo").then_some(())
+            let (mut read, mut write) = stream.split();
+            let mut back = vec![0; bytes.len()];
+            tokio::try_join!(write.write_all(&bytes), read.read_exact(&mut back)).ok()?;
+            (back == bytes).then_some(())
         };
         self.lab.client.within(async move { matches!(timeout(patience, echo).await, Ok(Some(()))) }).await
+    }
+
+    /// An application that knows nothing of a proxy opens a connection to the echo by its name.
+    pub(crate) async fn open_by_name(&self) -> Flow {
+        let open = || async {
+            let stream = self.lab.client.within(async { TcpStream::connect((ECHO, 7)).await.ok() }).await?;
+            Some(Flow(Arc::new(Mutex::new(stream))))
+        };
+        until("the echo answers", open).await
     }
 
     /// Nobody had to sign in again, and nothing left the client past the tunnel.
@@ -167,8 +186,15 @@ async fn serve_echo(machine: &Namespace) {
     machine.spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
-                let (mut read, mut write) = stream.split();
-                let _ = tokio::io::copy(&mut read, &mut write).await; // a reset ends it as well
+                let mut bytes = vec![0; 1 << 16];
+                while let Ok(length @ 1..) = stream.read(&mut bytes).await {
+                    if &bytes[..length] == LATER {
+                        tokio::time::sleep(A_WHILE).await;
+                    }
+                    if stream.write_all(&bytes[..length]).await.is_err() {
+                        return;
+                    }
+                }
             });
         }
     });
@@ -201,6 +227,8 @@ fn broker_config(dir: &TempDir) -> String {
     )
 }
 
+const LATER: &[u8] = b"later";
+const A_WHILE: Duration = millis(1500);
 const HOSTS: &str = "127.0.0.1 localhost\n203.0.113.10 broker.lab\n2001:db8:3::2 broker.lab\n";
 const ECHO: &str = "echo.company.test";
 const TARGET: &str = "127.0.0.1:7777";
