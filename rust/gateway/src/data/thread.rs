@@ -104,6 +104,8 @@ impl DataThread {
             self.turn(now)?;
         }
         self.cut(|_| true);
+        let all = self.gate.leases().map(|held| held.lease.id).collect();
+        self.cut_kernel(&all);
         self.forward(Extent::All, Clock.now());
         self.gate.finish(&mut self.outgoing);
         self.flush();

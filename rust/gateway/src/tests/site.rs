@@ -216,7 +216,13 @@ impl Drop for Site {
 
 /// An application that hands each connection to `serve`.
 pub(super) fn application(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    application_at(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
+}
+
+pub(super) fn application_at(
+    listener: TcpListener,
+    serve: impl Fn(TcpStream) + Send + Sync + 'static,
+) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     let serve = Arc::new(serve);
     thread::spawn(move || {

@@ -23,13 +23,17 @@ const REACH: [&str; 2] = ["10.78.0.0/24", "fd78::/64"];
 
 /// A gateway on its own machine, for which the kernel forwards.
 fn site(net: &Net, reach: &[&str]) -> Site {
+    site_with(net, reach, Resolver::System)
+}
+
+fn site_with(net: &Net, reach: &[&str], resolver: Resolver) -> Site {
     net.within(|| {
         let mut site = Site::enrolled(reach);
         site.config.forwarding = ForwardingMode::Tun;
         site.config.udp.bind = Bind::V4;
         site.config.udp.port = 51_820;
         site.config.udp.advertise = vec!["10.77.0.1:51820".parse().unwrap()];
-        site.start(Resolver::System);
+        site.start(resolver);
         site
     })
 }
@@ -193,6 +197,44 @@ fn e01_e02_spoofed_sources_foreign_destinations_and_callers_from_the_site_are_re
     // One that `reach` allows and that is the gateway's own address all the same.
     site.grant(&device, &For::tcp(9, "10.78.0.1:22"));
     let stream = device.dial(Protocol::Tcp, 9, 80);
+    device.reset(stream);
+}
+
+#[test]
+fn e02_e03_a_name_is_looked_up_when_a_flow_begins_and_every_address_checked() {
+    let nets = Nets::new();
+    let (server, _callers) = nets.server.tcp_echo("10.78.0.2:0");
+    let forbidden = ["127.0.0.1", "169.254.169.254", "100.64.0.9", "10.78.0.1", "224.0.0.1", "198.18.0.9"];
+    let mut answers = vec![("wiki.test".parse().unwrap(), vec![server.ip()])];
+    answers.extend(forbidden.map(|text| ("wiki.test".parse().unwrap(), vec![text.parse().unwrap()])));
+    let resolver = Resolver::Listed(std::sync::Mutex::new(answers));
+    let mut site = site_with(&nets.gateway, &["*.test"], resolver);
+    let mut device = device(&nets, &mut site);
+    site.grant(&device, &For::tcp(7, format!("wiki.test:{}", server.port())));
+    let first = device.dial(Protocol::Tcp, 7, 80);
+    device.connected(first);
+    for _ in forbidden {
+        let stream = device.dial(Protocol::Tcp, 7, 80);
+        device.reset(stream);
+    }
+    // What was begun goes on to the address that was checked.
+    device.send(first, b"hello");
+    assert_eq!(device.receive(first, 5), b"hello");
+    let refused = site.status().plane.refused_dials;
+    let expected = [(crate::dial::DialRefusal::OutOfReach, forbidden.len() as u64)];
+    assert_eq!(refused.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_gateway_that_ends_ends_its_flows() {
+    let nets = Nets::new();
+    let mut site = site(&nets.gateway, &REACH);
+    let mut device = device(&nets, &mut site);
+    let (server, _callers) = nets.server.tcp_echo("10.78.0.2:0");
+    site.grant(&device, &For::tcp(7, server));
+    let stream = device.dial(Protocol::Tcp, 7, 80);
+    device.connected(stream);
+    site.stop();
     device.reset(stream);
 }
 
