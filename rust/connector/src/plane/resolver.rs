@@ -359,7 +359,7 @@ mod tests {
                         Told::Packet(packet) => {
                             let _ = self.netstack.handle_packet(SCOPE, &packet, Time::ZERO);
                         }
-                        other => told.push(other),
+                        other @ (Told::Question { .. } | Told::Withdrawn(_)) => told.push(other),
                     }
                 }
             }

@@ -109,13 +109,15 @@ impl DataThread {
     /// Judges and seals what applications have sent, as long as there is room for it: what waits behind that stays in
     /// the device.
     pub(super) fn take_packets(&mut self) -> io::Result<()> {
-        for _ in 0..BURSTS {
+        let mut taken = 0;
+        while taken < MUCH {
             let Some(tun) = self.tun.as_mut().filter(|tun| tun.port.is_readable()) else { break };
             if self.port.is_blocked() {
                 break;
             }
             let Tun { port, buffer, desk } = tun;
             let Some(mut burst) = port.recv(buffer)? else { continue };
+            taken += burst.bytes().len().max(LEAST);
             let Ok(packet) = parse(burst.bytes()) else { continue };
             let Some(flow) = packet.flow() else { continue };
             if Inner::RESOLVER.has(flow.destination.address) {
@@ -147,7 +149,9 @@ impl DataThread {
                 Sealed::Denied(_) => answer(port, burst.bytes(), packet::refuse),
                 Sealed::Lost => {
                     let mtu = self.datapath.as_ref().map_or(0, |datapath| datapath.tunnel.mtu());
+                    // One that stands for many is cut to what fits, whatever else became of it.
                     if let Ok(mtu) = u16::try_from(mtu)
+                        && burst.size().is_none()
                         && burst.bytes().len() > usize::from(mtu)
                     {
                         answer(port, burst.bytes(), |packet, room| packet::too_big(packet, mtu, room));
@@ -215,7 +219,9 @@ fn answer(
     }
 }
 
-/// How much is taken from the device in one turn: as long as a revocation may have to wait.
-const BURSTS: usize = 16;
+/// How many bytes are taken from the device in one turn: half a millisecond's work, as long as a revocation may have to
+/// wait; and what the shortest packet counts for.
+const MUCH: usize = 1 << 20;
+const LEAST: usize = 256;
 /// An ICMPv6 error may be as long as the smallest MTU (RFC 4443, 2.4 (c)).
 const LONGEST_ANSWER: usize = 1_280;
