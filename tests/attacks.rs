@@ -163,6 +163,9 @@ const ATTACKS: &[Row] = &[
             "e01_a_source_that_is_not_the_device_s_is_dropped",
             "e01_another_peer_s_lease_is_of_no_use",
             "e01_no_gateway_answers_in_anothers_name",
+            "e01_what_the_kernel_sees_is_one_flow_of_one_device_s",
+            "e01_e02_spoofed_sources_foreign_destinations_and_callers_from_the_site_are_refused",
+            "e01_e02_the_packet_filter_alone_stops_what_the_process_would_never_send",
         ],
     ),
     proven(
@@ -172,6 +175,8 @@ const ATTACKS: &[Row] = &[
             "e02_e03_a_name_that_stands_for_a_forbidden_address_is_not_reached",
             "p6_4_e02_the_address_that_was_checked_is_the_one_that_is_reached",
             "e02_a_site_s_addresses_are_never_told",
+            "e02_e03_a_name_is_looked_up_when_a_flow_begins_and_every_address_checked",
+            "e02_e03_an_echo_of_this_machine_or_out_of_reach_is_refused_and_counted",
         ],
     ),
     proven(
@@ -201,6 +206,7 @@ const ATTACKS: &[Row] = &[
             "e07_every_live_flow_is_cut_at_revoke",
             "e07_a_floor_cuts_every_flow_below_it_both_ways_and_spares_what_it_keeps",
             "e07_after_the_floor_no_byte_reaches_the_application_or_the_device",
+            "e07_a_lease_that_is_over_cuts_its_flows_both_ways",
         ],
     ),
     proven(
@@ -218,6 +224,8 @@ const ATTACKS: &[Row] = &[
         &[
             "e09_a_device_that_ignores_its_own_table_is_denied_here",
             "e09_what_no_lease_covers_is_reset_whatever_the_device_thinks",
+            "e09_whatever_a_device_holds_no_lease_for_gets_one_and_the_same_refusal",
+            "e09_a_right_to_ask_ends_with_the_lease",
         ],
     ),
     proven(
@@ -308,8 +316,10 @@ const ATTACKS: &[Row] = &[
         &[
             "g06_names_with_a_search_domain_behind_them_are_found_out",
             "p6_6_g06_names_stay_ours_while_the_broker_is_away_and_over_restarts",
+            "g06_applications_packets_and_questions_stay_inside_the_tunnel_in_every_network",
+            "g06_what_hides_names_from_programs_is_told_with_its_remedy",
         ],
-        &["the TUN device"],
+        &["the Android and iOS apps"],
     ),
     // The service
     proven(
