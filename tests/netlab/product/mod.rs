@@ -121,6 +121,29 @@ fn bytes_get_through_a_bad_network() {
 }
 
 #[test]
+fn a_path_of_1340_bytes_that_tells_nobody_carries_every_packet() {
+    sandbox(|_| async {
+        let organisation = Organisation::new(Nat::PortRestricted, secs(60), 1).await;
+        // 1280 bytes inside, 60 around them (IPv4, UDP, WireGuard).
+        let narrow = Impairment { mtu: Some(1340), ..Impairment::NONE };
+        let _hop = organisation.lab.impair(narrow).await;
+        // The broker's TCP finds out by itself (RFC 4821), where the kernel is told to.
+        for machine in [&organisation.lab.client, &organisation.lab.broker] {
+            machine.set("net.ipv4.tcp_mtu_probing", "2");
+        }
+        let mut client = organisation.sign_in(&[]).await;
+        for (way, flow) in
+            [("the proxy", organisation.open().await), ("the device", organisation.open_by_name().await)]
+        {
+            let bytes: Vec<u8> = (0..50_000_u32).map(|number| number.to_le_bytes()[1]).collect();
+            assert!(organisation.brings_back(&flow, bytes, secs(10)).await, "by {way}");
+        }
+        organisation.is_undisturbed().await;
+        client.kill().await;
+    });
+}
+
+#[test]
 fn a_flow_survives_a_router_that_forgets_it() {
     sandbox(|_| async {
         let organisation = Organisation::new(Nat::Symmetric, secs(60), 1).await;
