@@ -29,11 +29,6 @@ pub(crate) const fn partly(
     Row { id, about, tests, waits }
 }
 
-/// What nothing can prove until there is more of the product.
-pub(crate) const fn waits(id: &'static str, about: &'static str, waits: &'static [&'static str]) -> Row {
-    Row { id, about, tests: &[], waits }
-}
-
 /// The tests of the repository by name, and the ids that each bears in front: `b01_p2_2_a_token_…` bears `b01` and
 /// `2.2`.
 pub(crate) struct Tests(BTreeMap<String, BTreeSet<String>>);

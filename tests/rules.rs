@@ -5,7 +5,7 @@
 
 mod proof;
 
-use proof::{Row, Tests, check, partly, proven, waits};
+use proof::{Row, Tests, check, partly, proven};
 
 /// Every rule, by its number.
 const RULES: &[Row] = &[
