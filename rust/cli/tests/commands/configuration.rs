@@ -127,9 +127,9 @@ const BROKER: &str = "origin listen state_dir name tls.certificate tls.key gatew
     identity.provider identity.domains identity.client_id identity.scopes identity.redirects \
     identity.password_checks identity.issuer identity.ca_file organisation.title organisation.first_device \
     organisation.devices_per_person organisation.lease_ttl_s organisation.tier organisation.simulated \
-    limits.connections limits.connections_per_source limits.requests_per_second limits.requests_at_once \
+    organisation.suffixes limits.connections limits.connections_per_source limits.requests_per_second limits.requests_at_once \
     limits.frames_per_second limits.frames_at_once audit.keep_days log.level log.format";
-const GATEWAY: &str = "org state_dir reach udp.bind udp.port udp.advertise limits.leases limits.flows \
+const GATEWAY: &str = "org state_dir reach forwarding tun.device tun.peers_v4 tun.peers_v6 udp.bind udp.port udp.advertise limits.leases limits.flows \
     limits.flows_per_device limits.buffers_mib leases.file leases.gateway log.level log.format";
-const CONNECTOR: &str =
-    "org state_dir device_name proxy.listen udp.bind trust.issuer_roots signals.simulated";
+const CONNECTOR: &str = "org state_dir device_name tun.enabled tun.name tun.offload proxy.listen udp.bind \
+    trust.issuer_roots signals.simulated";
